@@ -1,0 +1,2 @@
+//! Whole graphs for gst-neural: upscale, models, doctor.
+#![deny(missing_docs)]

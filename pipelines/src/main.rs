@@ -1,0 +1,2 @@
+//! The program `gst-neural`.
+fn main() {}

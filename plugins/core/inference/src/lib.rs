@@ -1,0 +1,2 @@
+//! Super-resolution models: metadata, ONNX import, sessions and tiles.
+#![deny(missing_docs)]

@@ -1,0 +1,2 @@
+//! Planes, colour, chroma and resampling for gst-neural.
+#![deny(missing_docs)]
