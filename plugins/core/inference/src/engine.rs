@@ -194,7 +194,9 @@ impl Engine {
             (Mode::Luma, Family::Rgb, _) | (Mode::Auto, Family::Rgb, Channels::Luma) => {
                 Route::LumaOfRgb
             }
-            (_, Family::Gray, _) | (Mode::Luma, ..) | (Mode::Auto, _, Channels::Luma) => Route::Luma,
+            (_, Family::Gray, _) | (Mode::Luma, ..) | (Mode::Auto, _, Channels::Luma) => {
+                Route::Luma
+            }
             (_, Family::Rgb, Channels::Rgb) => Route::Rgb,
             (_, Family::Rgb, Channels::Luma) => Route::EachRgb,
             (_, Family::Yuv, Channels::Rgb) => Route::RgbOfYuv,
@@ -208,7 +210,17 @@ impl Engine {
             (None, Tile::Size(n)) => (Some((n, n)), false),
             (None, Tile::Auto) => {
                 let bytes = info.bytes_per_pixel * options.batch.max(1);
-                (automatic(width, height, bytes, options.memory_limit, overlap, multiple), false)
+                (
+                    automatic(
+                        width,
+                        height,
+                        bytes,
+                        options.memory_limit,
+                        overlap,
+                        multiple,
+                    ),
+                    false,
+                )
             }
         };
         let xs = Axis::new(width, tile.map(|t| t.0), overlap, multiple, exact)?;
@@ -226,7 +238,12 @@ impl Engine {
             .transpose()?;
         let row = xs.tile * scale;
         let info = format.info();
-        let sink = TileSink::new(&model, (out_w, out_h), (out_shape[3], out_shape[2]), info.depth);
+        let sink = TileSink::new(
+            &model,
+            (out_w, out_h),
+            (out_shape[3], out_shape[2]),
+            info.depth,
+        );
         Ok(Self {
             net,
             route,
@@ -236,7 +253,15 @@ impl Engine {
             batch,
             keep_alpha: options.keep_alpha,
             yuv: YuvRgb::new(&color, info.depth),
-            scaler: FrameScaler::new(format, width, height, out_w, out_h, color.site, options.filter)?,
+            scaler: FrameScaler::new(
+                format,
+                width,
+                height,
+                out_w,
+                out_h,
+                color.site,
+                options.filter,
+            )?,
             sink,
             jobs: Vec::with_capacity(batch.max(xs.spans.len() * ys.spans.len())),
             luma,
@@ -271,15 +296,23 @@ impl Engine {
         // What a failed call left behind.
         self.jobs.clear();
         self.sink.reset();
-        let mut report = Report { tiles: items.len() * self.tiles(), ..Default::default() };
+        let mut report = Report {
+            tiles: items.len() * self.tiles(),
+            ..Default::default()
+        };
         for item in 0..items.len() {
             self.check(&items[item])?;
             let (before, rest) = items.split_at_mut(item);
-            let Some(current) = rest.first_mut() else { continue };
+            let Some(current) = rest.first_mut() else {
+                continue;
+            };
             let previous = match (before.last(), &current.previous) {
                 (Some(last), Some(_)) if !self.pending(item - 1) => {
                     // The frame before is of this very call.
-                    middle(last.window).map(|input| Previous { input, output: last.output.as_ref() })
+                    middle(last.window).map(|input| Previous {
+                        input,
+                        output: last.output.as_ref(),
+                    })
                 }
                 (Some(_), _) => None,
                 (None, previous) => *previous,
@@ -323,9 +356,8 @@ impl Engine {
 
     fn check(&self, item: &Item<'_>) -> Result<()> {
         let info = self.model.info();
-        let fits = |f: &FrameRef<'_>, w, h| {
-            f.format() == self.format && f.width() == w && f.height() == h
-        };
+        let fits =
+            |f: &FrameRef<'_>, w, h| f.format() == self.format && f.width() == w && f.height() == h;
         let (w, h) = (self.width, self.height);
         let out = item.output.as_ref();
         if item.window.len() != info.window
@@ -342,7 +374,9 @@ impl Engine {
 
     /// Does what does not need the network: chroma, alpha, the frame that luma is added to.
     fn prepare(&mut self, item: &mut Item<'_>) -> Result<()> {
-        let Some(input) = middle(item.window) else { return Ok(()) };
+        let Some(input) = middle(item.window) else {
+            return Ok(());
+        };
         let info = self.format.info();
         match self.route {
             Route::Luma => {
@@ -396,7 +430,11 @@ impl Engine {
             return false;
         }
         let s = self.model.info().scale;
-        let planes = if self.route == Route::Luma { 0..1 } else { 0..self.format.info().planes };
+        let planes = if self.route == Route::Luma {
+            0..1
+        } else {
+            0..self.format.info().planes
+        };
         for plane in planes {
             copy_rect(
                 &mut item.output,
@@ -439,12 +477,20 @@ impl Engine {
         let (area, channels) = (tw * th, info.channels.count());
         let white = info.white;
         let scale = white / ((1u32 << self.format.info().depth) - 1) as f32;
-        let rect = Rect { x: job.x.start as isize, y: job.y.start as isize, w: tw, h: th };
+        let rect = Rect {
+            x: job.x.start as isize,
+            y: job.y.start as isize,
+            w: tw,
+            h: th,
+        };
         let input = self.net.input()?;
         let slot_size = area * channels * info.window;
         let slot = &mut input[slot * slot_size..][..slot_size];
-        for (k, (frame, planes)) in
-            item.window.iter().zip(slot.chunks_exact_mut(area * channels)).enumerate()
+        for (k, (frame, planes)) in item
+            .window
+            .iter()
+            .zip(slot.chunks_exact_mut(area * channels))
+            .enumerate()
         {
             match self.route {
                 Route::Luma => {
@@ -465,8 +511,12 @@ impl Engine {
                     let (a, b, c) = (&mut a[..tw], &mut b[..tw], &mut c[..tw]);
                     let code = scale / white;
                     for row in 0..th {
-                        let line =
-                            Rect { x: rect.x, y: rect.y + row as isize, w: tw, h: 1 };
+                        let line = Rect {
+                            x: rect.x,
+                            y: rect.y + row as isize,
+                            w: tw,
+                            h: 1,
+                        };
                         let chroma = full.as_ref().unwrap_or(frame);
                         load(&frame.component(0), line, code, 0.0, a, tw);
                         load(&chroma.component(1), line, code, 0.0, b, tw);
@@ -482,7 +532,8 @@ impl Engine {
                             for start in (0..tw).step_by(y.len()) {
                                 let end = (start + y.len()).min(tw);
                                 let y = &mut y[..end - start];
-                                self.yuv.luma(&a[start..end], &b[start..end], &c[start..end], y);
+                                self.yuv
+                                    .luma(&a[start..end], &b[start..end], &c[start..end], y);
                                 for i in 0..channels {
                                     let to = &mut planes[i * area + row * tw + start..][..y.len()];
                                     to.iter_mut().zip(&*y).for_each(|(t, v)| *t = v * white);
@@ -496,8 +547,14 @@ impl Engine {
                         }
                         match (channels, info.bgr) {
                             (1, _) => put(0, [&*a, &*b, &*c][job.lane]),
-                            (_, false) => [&*a, &*b, &*c].iter().enumerate().for_each(|(i, v)| put(i, v)),
-                            (_, true) => [&*c, &*b, &*a].iter().enumerate().for_each(|(i, v)| put(i, v)),
+                            (_, false) => [&*a, &*b, &*c]
+                                .iter()
+                                .enumerate()
+                                .for_each(|(i, v)| put(i, v)),
+                            (_, true) => [&*c, &*b, &*a]
+                                .iter()
+                                .enumerate()
+                                .for_each(|(i, v)| put(i, v)),
                         }
                     }
                 }
@@ -517,7 +574,14 @@ impl Engine {
         match self.route {
             Route::Luma => sink.put(out, 0, &mut item.output.component_mut(0), job.x, job.y, 0),
             Route::EachRgb => {
-                sink.put(out, 0, &mut item.output.component_mut(job.lane), job.x, job.y, job.lane);
+                sink.put(
+                    out,
+                    0,
+                    &mut item.output.component_mut(job.lane),
+                    job.x,
+                    job.y,
+                    job.lane,
+                );
             }
             Route::Rgb => {
                 for i in 0..channels {
@@ -528,13 +592,30 @@ impl Engine {
             Route::LumaOfRgb => {
                 if let Some(luma) = &mut self.luma {
                     let mut luma = luma.as_mut();
-                    sink.put(out, channels / 2, &mut luma.component_mut(0), job.x, job.y, 0);
+                    sink.put(
+                        out,
+                        channels / 2,
+                        &mut luma.component_mut(0),
+                        job.x,
+                        job.y,
+                        0,
+                    );
                 }
             }
             Route::RgbOfYuv | Route::EachRgbOfYuv => {
-                let lanes = if channels == 1 { job.lane..job.lane + 1 } else { 0..3 };
+                let lanes = if channels == 1 {
+                    job.lane..job.lane + 1
+                } else {
+                    0..3
+                };
                 for i in lanes {
-                    let channel = if channels == 1 { 0 } else if bgr { 2 - i } else { i };
+                    let channel = if channels == 1 {
+                        0
+                    } else if bgr {
+                        2 - i
+                    } else {
+                        i
+                    };
                     sink.accumulate(out, channel, job.x, job.y, i);
                 }
             }
@@ -561,10 +642,12 @@ impl Engine {
             Route::RgbOfYuv | Route::EachRgbOfYuv => {
                 if let Some(full) = &mut self.chroma {
                     let mut to = full.output.as_mut();
-                    self.sink.drain_yuv(&self.yuv, &mut item.output.component_mut(0), &mut to);
+                    self.sink
+                        .drain_yuv(&self.yuv, &mut item.output.component_mut(0), &mut to);
                     let from = to.as_ref();
                     for c in 1..3 {
-                        full.down.run(&from.component(c), &mut item.output.component_mut(c));
+                        full.down
+                            .run(&from.component(c), &mut item.output.component_mut(c));
                     }
                 }
             }
@@ -582,8 +665,15 @@ impl FullChroma {
         height: usize,
     ) -> Result<Self> {
         let info = format.info();
-        let full = if info.depth > 8 { PixelFormat::Y44410Le } else { PixelFormat::Y444 };
-        let (sub_w, sub_h) = info.components.get(1).map_or((0, 0), |c| (c.sub_w, c.sub_h));
+        let full = if info.depth > 8 {
+            PixelFormat::Y44410Le
+        } else {
+            PixelFormat::Y444
+        };
+        let (sub_w, sub_h) = info
+            .components
+            .get(1)
+            .map_or((0, 0), |c| (c.sub_w, c.sub_h));
         let scale = model.info().scale;
         let (out_w, out_h) = (width * scale, height * scale);
         let inputs = (0..model.info().window)
@@ -607,15 +697,18 @@ fn copy_rect(
     (w, h): (usize, usize),
 ) {
     let info = from.format().info();
-    let Some(component) = info.components.iter().find(|c| c.plane == plane) else { return };
+    let Some(component) = info.components.iter().find(|c| c.plane == plane) else {
+        return;
+    };
     let pixel = component.step * info.sample_bytes;
     let source = from.plane(plane);
     let target = to.plane_mut(plane);
     for row in y..y + h {
         let bytes = |stride: usize| row * stride + x * pixel..row * stride + (x + w) * pixel;
-        if let (Some(t), Some(s)) =
-            (target.data.get_mut(bytes(target.stride)), source.data.get(bytes(source.stride)))
-        {
+        if let (Some(t), Some(s)) = (
+            target.data.get_mut(bytes(target.stride)),
+            source.data.get(bytes(source.stride)),
+        ) {
             t.copy_from_slice(s);
         }
     }

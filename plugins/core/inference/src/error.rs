@@ -9,10 +9,14 @@ use gstneural_pixels::PixelError;
 #[non_exhaustive]
 pub enum Error {
     /// No ONNX Runtime library was found or it could not be loaded.
-    #[error("ONNX Runtime could not be loaded: {0}; run packaging/setup.sh or set ORT_DYLIB_PATH to libonnxruntime.so")]
+    #[error(
+        "ONNX Runtime could not be loaded: {0}; run packaging/setup.sh or set ORT_DYLIB_PATH to libonnxruntime.so"
+    )]
     Runtime(String),
     /// A shipped name that is in none of the model folders.
-    #[error("no model named \"{name}\" in {searched}; `gst-neural models list` shows what is there, or give the path of an .onnx file")]
+    #[error(
+        "no model named \"{name}\" in {searched}; `gst-neural models list` shows what is there, or give the path of an .onnx file"
+    )]
     UnknownModel {
         /// The name asked for.
         name: String,

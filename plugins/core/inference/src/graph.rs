@@ -46,8 +46,14 @@ pub(crate) struct Shuffle {
 /// # Errors
 /// [`Error::Read`] if there is no such file, [`Error::Format`] if it is no ONNX model.
 pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, ModelProto)> {
-    let read_error = |source| Error::Read { path: path.to_path_buf(), source };
-    let format = |reason: &str| Error::Format { path: path.to_path_buf(), reason: reason.into() };
+    let read_error = |source| Error::Read {
+        path: path.to_path_buf(),
+        source,
+    };
+    let format = |reason: &str| Error::Format {
+        path: path.to_path_buf(),
+        reason: reason.into(),
+    };
     let size = fs::metadata(path).map_err(read_error)?.len();
     if size == 0 {
         return Err(format("the file is empty"));
@@ -67,7 +73,10 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, ModelProto)> {
 
 /// True if weights lie in files beside the model.
 pub(crate) fn has_external_data(graph: &GraphProto) -> bool {
-    graph.initializer.iter().any(|t| !t.external_data.is_empty())
+    graph
+        .initializer
+        .iter()
+        .any(|t| !t.external_data.is_empty())
 }
 
 /// The inputs that a caller must feed (initializers taken out).
@@ -86,8 +95,13 @@ pub(crate) fn outputs(graph: &GraphProto) -> Vec<Port> {
 }
 
 fn port(info: &ValueInfoProto) -> Port {
-    let mut p = Port { name: info.name.clone(), element: None, dims: Vec::new() };
-    if let Some(type_proto::Value::TensorType(t)) = info.type_.as_ref().and_then(|t| t.value.as_ref())
+    let mut p = Port {
+        name: info.name.clone(),
+        element: None,
+        dims: Vec::new(),
+    };
+    if let Some(type_proto::Value::TensorType(t)) =
+        info.type_.as_ref().and_then(|t| t.value.as_ref())
     {
         p.element = ElementType::from_onnx(t.elem_type);
         if let Some(shape) = t.shape.as_ref() {
@@ -117,7 +131,13 @@ fn int_attribute(node: &NodeProto, name: &str, default: i64) -> i64 {
 /// `node`'s integers of that name, each at least 1, or `default` for both axes.
 fn pair_attribute(node: &NodeProto, name: &str, default: i64) -> [f64; 2] {
     let ints = attribute(node, name).map_or(&[][..], |a| a.ints.as_slice());
-    let at = |i: usize| ints.get(i).or(ints.first()).copied().unwrap_or(default).max(1) as f64;
+    let at = |i: usize| {
+        ints.get(i)
+            .or(ints.first())
+            .copied()
+            .unwrap_or(default)
+            .max(1) as f64
+    };
     [at(0), at(1)]
 }
 
@@ -127,10 +147,18 @@ fn pair_attribute(node: &NodeProto, name: &str, default: i64) -> [f64; 2] {
 pub(crate) fn strip_depth_to_space(graph: &mut GraphProto) -> Option<Shuffle> {
     let output = graph.output.first()?.name.clone();
     let producer = |graph: &GraphProto, name: &str| {
-        graph.node.iter().position(|n| n.output.first().is_some_and(|o| o == name))
+        graph
+            .node
+            .iter()
+            .position(|n| n.output.first().is_some_and(|o| o == name))
     };
     let uses = |graph: &GraphProto, name: &str| {
-        graph.node.iter().flat_map(|n| &n.input).filter(|i| *i == name).count()
+        graph
+            .node
+            .iter()
+            .flat_map(|n| &n.input)
+            .filter(|i| *i == name)
+            .count()
             + graph.output.iter().filter(|o| o.name == name).count()
     };
     let last = producer(graph, &output)?;
@@ -147,7 +175,9 @@ pub(crate) fn strip_depth_to_space(graph: &mut GraphProto) -> Option<Shuffle> {
         _ => return None,
     };
     let node = &graph.node[shuffle_at];
-    let block = usize::try_from(int_attribute(node, "blocksize", 0)).ok().filter(|b| *b >= 1)?;
+    let block = usize::try_from(int_attribute(node, "blocksize", 0))
+        .ok()
+        .filter(|b| *b >= 1)?;
     let crd = attribute(node, "mode").is_some_and(|a| a.s == b"CRD");
     let source = node.input.first()?.clone();
     match clip_at {
@@ -155,8 +185,10 @@ pub(crate) fn strip_depth_to_space(graph: &mut GraphProto) -> Option<Shuffle> {
         None => graph.output[0].name = source,
     }
     // The declared shape is no longer the output's.
-    if let Some(type_proto::Value::TensorType(t)) =
-        graph.output[0].type_.as_mut().and_then(|t| t.value.as_mut())
+    if let Some(type_proto::Value::TensorType(t)) = graph.output[0]
+        .type_
+        .as_mut()
+        .and_then(|t| t.value.as_mut())
     {
         t.shape = None.into();
     }
@@ -203,7 +235,12 @@ fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
 }
 
 fn int_attr(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: name.into(), type_: AttributeType::INT.into(), i: value, ..Default::default() }
+    AttributeProto {
+        name: name.into(),
+        type_: AttributeType::INT.into(),
+        i: value,
+        ..Default::default()
+    }
 }
 
 /// Rewrites each f32 `PRelu` with one slope for each channel; gives how many were rewritten.
@@ -213,8 +250,11 @@ fn int_attr(name: &str, value: i64) -> AttributeProto {
 /// in that layout, and the sum is fused: a 16-channel, 8-layer network takes 99 ms instead of 141
 /// (and 134 for `Relu(x) - a*Relu(-x)`), a 64-channel one 194 instead of 225.
 pub(crate) fn rewrite_prelu(graph: &mut GraphProto) -> usize {
-    let slopes: HashMap<String, TensorProto> =
-        graph.initializer.iter().map(|t| (t.name.clone(), t.clone())).collect();
+    let slopes: HashMap<String, TensorProto> = graph
+        .initializer
+        .iter()
+        .map(|t| (t.name.clone(), t.clone()))
+        .collect();
     let mut count = 0;
     let nodes = std::mem::take(&mut graph.node);
     for n in nodes {
@@ -286,21 +326,36 @@ struct Node {
 
 /// Follows the receptive field and the size of the activations through the graph.
 pub(crate) fn reach(graph: &GraphProto, multiple: usize) -> Reach {
-    let shapes: HashMap<&str, &TensorProto> =
-        graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+    let shapes: HashMap<&str, &TensorProto> = graph
+        .initializer
+        .iter()
+        .map(|t| (t.name.as_str(), t))
+        .collect();
     let mut at: HashMap<&str, Node> = HashMap::new();
     for input in &graph.input {
         if !shapes.contains_key(input.name.as_str()) {
-            at.insert(&input.name, Node { radius: 0.0, jump: 1.0 });
+            at.insert(
+                &input.name,
+                Node {
+                    radius: 0.0,
+                    jump: 1.0,
+                },
+            );
         }
     }
-    let mut result = Reach { radius: 0, local: true, bytes_per_pixel: 16 };
+    let mut result = Reach {
+        radius: 0,
+        local: true,
+        bytes_per_pixel: 16,
+    };
     let mut radius = 0f64;
     let mut reshaped = false;
     for n in &graph.node {
         // Sizes and indices (the further inputs of these) are no pixels.
-        let first_only =
-            matches!(n.op_type.as_str(), "Resize" | "Upsample" | "Reshape" | "Slice" | "Pad" | "Expand" | "Tile");
+        let first_only = matches!(
+            n.op_type.as_str(),
+            "Resize" | "Upsample" | "Reshape" | "Slice" | "Pad" | "Expand" | "Tile"
+        );
         let sources: Vec<Node> = n
             .input
             .iter()
@@ -318,15 +373,26 @@ pub(crate) fn reach(graph: &GraphProto, multiple: usize) -> Reach {
             "Conv" | "ConvTranspose" => {
                 let weight = n.input.get(1).and_then(|w| shapes.get(w.as_str()));
                 let dims = weight.map_or(&[][..], |w| w.dims.as_slice());
-                let k = dims.get(2).copied().unwrap_or(3).max(dims.get(3).copied().unwrap_or(3));
+                let k = dims
+                    .get(2)
+                    .copied()
+                    .unwrap_or(3)
+                    .max(dims.get(3).copied().unwrap_or(3));
                 let dilation = pair_attribute(n, "dilations", 1)[0];
                 let stride = pair_attribute(n, "strides", 1)[0];
                 let half = (k / 2) as f64 * dilation * v.jump;
-                let channels = dims.first().copied().unwrap_or(0) + dims.get(1).copied().unwrap_or(0);
+                let channels =
+                    dims.first().copied().unwrap_or(0) + dims.get(1).copied().unwrap_or(0);
                 if n.op_type == "Conv" {
-                    v = Node { radius: v.radius + half, jump: v.jump * stride };
+                    v = Node {
+                        radius: v.radius + half,
+                        jump: v.jump * stride,
+                    };
                 } else {
-                    v = Node { radius: v.radius + half / stride, jump: v.jump / stride };
+                    v = Node {
+                        radius: v.radius + half / stride,
+                        jump: v.jump / stride,
+                    };
                 }
                 let bytes = channels as f64 * 6.0 / (v.jump * v.jump);
                 result.bytes_per_pixel = result.bytes_per_pixel.max(bytes as usize);
@@ -334,12 +400,18 @@ pub(crate) fn reach(graph: &GraphProto, multiple: usize) -> Reach {
             "MaxPool" | "AveragePool" => {
                 let k = pair_attribute(n, "kernel_shape", 1)[0];
                 let stride = pair_attribute(n, "strides", 1)[0];
-                v = Node { radius: v.radius + (k / 2.0).floor() * v.jump, jump: v.jump * stride };
+                v = Node {
+                    radius: v.radius + (k / 2.0).floor() * v.jump,
+                    jump: v.jump * stride,
+                };
             }
             "DepthToSpace" => v.jump /= int_attribute(n, "blocksize", 1).max(1) as f64,
             "SpaceToDepth" => {
                 let b = int_attribute(n, "blocksize", 1).max(1) as f64;
-                v = Node { radius: v.radius + (b - 1.0) * v.jump, jump: v.jump * b };
+                v = Node {
+                    radius: v.radius + (b - 1.0) * v.jump,
+                    jump: v.jump * b,
+                };
             }
             "Resize" | "Upsample" => {
                 v.radius += 2.0 * v.jump;
@@ -350,8 +422,15 @@ pub(crate) fn reach(graph: &GraphProto, multiple: usize) -> Reach {
             "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" if !channel_axis(n, &shapes) => {
                 result.local = false;
             }
-            "MatMul" | "Gemm" | "Softmax" | "GlobalAveragePool" | "GlobalMaxPool"
-            | "InstanceNormalization" | "LSTM" | "GRU" | "Einsum" => result.local = false,
+            "MatMul"
+            | "Gemm"
+            | "Softmax"
+            | "GlobalAveragePool"
+            | "GlobalMaxPool"
+            | "InstanceNormalization"
+            | "LSTM"
+            | "GRU"
+            | "Einsum" => result.local = false,
             _ => {}
         }
         radius = radius.max(v.radius);
@@ -360,7 +439,11 @@ pub(crate) fn reach(graph: &GraphProto, multiple: usize) -> Reach {
         }
     }
     // An unshuffle written as Reshape and Transpose hides its stride from us.
-    let factor = if reshaped { multiple.max(1) as f64 } else { 1.0 };
+    let factor = if reshaped {
+        multiple.max(1) as f64
+    } else {
+        1.0
+    };
     result.radius = (radius * factor).ceil().min(1e6) as usize;
     result
 }
@@ -370,9 +453,12 @@ fn channel_axis(n: &NodeProto, initializers: &HashMap<&str, &TensorProto>) -> bo
     if let Some(a) = attribute(n, "axes") {
         return a.ints == [1];
     }
-    n.input.get(1).and_then(|i| initializers.get(i.as_str())).is_some_and(|t| {
-        t.int64_data == [1] || t.raw_data.as_slice() == 1i64.to_le_bytes().as_slice()
-    })
+    n.input
+        .get(1)
+        .and_then(|i| initializers.get(i.as_str()))
+        .is_some_and(|t| {
+            t.int64_data == [1] || t.raw_data.as_slice() == 1i64.to_le_bytes().as_slice()
+        })
 }
 
 #[cfg(test)]
@@ -402,7 +488,11 @@ pub(crate) mod tests {
             .collect();
         let tensor = type_proto::Tensor {
             elem_type: 1,
-            shape: Some(TensorShapeProto { dim, ..Default::default() }).into(),
+            shape: Some(TensorShapeProto {
+                dim,
+                ..Default::default()
+            })
+            .into(),
             ..Default::default()
         };
         ValueInfoProto {
@@ -418,10 +508,16 @@ pub(crate) mod tests {
 
     impl Builder {
         pub fn new(input: &[i64], output: &[i64]) -> Self {
-            let mut graph = GraphProto { name: "g".into(), ..Default::default() };
+            let mut graph = GraphProto {
+                name: "g".into(),
+                ..Default::default()
+            };
             graph.input.push(value("input", input));
             graph.output.push(value("output", output));
-            let opset = OperatorSetIdProto { version: 17, ..Default::default() };
+            let opset = OperatorSetIdProto {
+                version: 17,
+                ..Default::default()
+            };
             let model = ModelProto {
                 ir_version: 8,
                 opset_import: vec![opset],
@@ -436,7 +532,14 @@ pub(crate) mod tests {
         }
 
         /// A convolution with pseudo-random weights of about +-`gain`.
-        pub fn conv(mut self, from: &str, to: &str, shape: [i64; 4], stride: i64, gain: f32) -> Self {
+        pub fn conv(
+            mut self,
+            from: &str,
+            to: &str,
+            shape: [i64; 4],
+            stride: i64,
+            gain: f32,
+        ) -> Self {
             let mut seed = shape.iter().fold(0x9e37_79b9_7f4a_7c15u64, |s, d| {
                 s.rotate_left(9).wrapping_mul(0x2545_f491_4f6c_dd1d) ^ *d as u64
             });
@@ -474,13 +577,29 @@ pub(crate) mod tests {
             self
         }
 
+        /// A PRelu whose slopes are computed in the graph, so that it cannot be rewritten.
+        pub fn prelu_unrewritable(mut self, from: &str, to: &str, slopes: &[f32]) -> Self {
+            self = self.prelu(from, to, slopes);
+            let n = self.graph().node.last_mut().unwrap();
+            n.input[1] = format!("{to}.a2");
+            let prelu = self.graph().node.pop().unwrap();
+            let (from, to) = (format!("{to}.a"), format!("{to}.a2"));
+            self = self.op("Identity", &[&from], &to);
+            self.graph().node.push(prelu);
+            self
+        }
+
         pub fn shuffle(mut self, from: &str, to: &str, block: i64, crd: bool) -> Self {
             let mut n = node("DepthToSpace", &[from], to);
             n.attribute.push(int_attr("blocksize", block));
             n.attribute.push(AttributeProto {
                 name: "mode".into(),
                 type_: AttributeType::STRING.into(),
-                s: if crd { b"CRD".to_vec() } else { b"DCR".to_vec() },
+                s: if crd {
+                    b"CRD".to_vec()
+                } else {
+                    b"DCR".to_vec()
+                },
                 ..Default::default()
             });
             self.graph().node.push(n);
@@ -513,7 +632,13 @@ pub(crate) mod tests {
     fn the_final_shuffle_is_taken_off() {
         let mut b = net();
         let s = strip_depth_to_space(b.graph()).unwrap();
-        assert_eq!(s, Shuffle { block: 2, crd: true });
+        assert_eq!(
+            s,
+            Shuffle {
+                block: 2,
+                crd: true
+            }
+        );
         assert_eq!(outputs(b.graph())[0].name, "c");
         assert!(outputs(b.graph())[0].dims.is_empty());
         assert_eq!(strip_depth_to_space(b.graph()), None);
@@ -555,9 +680,11 @@ pub(crate) mod tests {
     fn junk_is_refused_with_a_reason() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.onnx");
-        for (bytes, say) in
-            [(&b""[..], "empty"), (&b"hello world, no model"[..], "no"), (&b"\x08\x08"[..], "graph")]
-        {
+        for (bytes, say) in [
+            (&b""[..], "empty"),
+            (&b"hello world, no model"[..], "no"),
+            (&b"\x08\x08"[..], "graph"),
+        ] {
             fs::write(&path, bytes).unwrap();
             let e = read(&path).unwrap_err().to_string();
             assert!(e.contains(say), "{e}");

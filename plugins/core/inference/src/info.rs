@@ -24,8 +24,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ini::{Ini, ParseOption};
 use crate::onnx::ModelProto;
+use ini::{Ini, ParseOption};
 
 use crate::{
     error::{Error, Result},
@@ -34,8 +34,20 @@ use crate::{
 
 /// The keys that `[nnupscale]` may have.
 pub const KEYS: &[&str] = &[
-    "scale", "channels", "layout", "range", "order", "multiple", "window", "overlap", "blend", "name",
-    "description", "license", "tier", "variant",
+    "scale",
+    "channels",
+    "layout",
+    "range",
+    "order",
+    "multiple",
+    "window",
+    "overlap",
+    "blend",
+    "name",
+    "description",
+    "license",
+    "tier",
+    "variant",
 ];
 
 /// The largest factor accepted.
@@ -109,12 +121,20 @@ pub(crate) fn declared(model_path: &Path, model: &ModelProto) -> Result<Declared
     let mut keys: BTreeMap<String, String> = model
         .metadata_props
         .iter()
-        .filter_map(|p| Some((p.key.strip_prefix("nnupscale.")?.to_owned(), p.value.clone())))
+        .filter_map(|p| {
+            Some((
+                p.key.strip_prefix("nnupscale.")?.to_owned(),
+                p.value.clone(),
+            ))
+        })
         .collect();
     let path = sidecar(model_path);
     let mut shown = model_path.to_path_buf();
     if path.is_file() {
-        let option = ParseOption { enabled_escape: false, ..Default::default() };
+        let option = ParseOption {
+            enabled_escape: false,
+            ..Default::default()
+        };
         let ini = Ini::load_from_file_opt(&path, option).map_err(|e| Error::Metadata {
             path: path.clone(),
             reason: format!("not a modelinfo file: {e}"),
@@ -123,11 +143,18 @@ pub(crate) fn declared(model_path: &Path, model: &ModelProto) -> Result<Declared
             keys.entry("range".into()).or_insert(range);
         }
         if let Some(section) = ini.section(Some("nnupscale")) {
-            keys.extend(section.iter().map(|(k, v)| (k.to_owned(), v.trim().to_owned())));
+            keys.extend(
+                section
+                    .iter()
+                    .map(|(k, v)| (k.to_owned(), v.trim().to_owned())),
+            );
         }
         shown = path;
     }
-    parse(&keys).map_err(|reason| Error::Metadata { path: shown, reason })
+    parse(&keys).map_err(|reason| Error::Metadata {
+        path: shown,
+        reason,
+    })
 }
 
 /// `ranges` of the input tensor's section, in GStreamer's form `min,max[;min,max]`.
@@ -143,7 +170,10 @@ fn input_range(ini: &Ini) -> Option<String> {
 /// The value of white of a `range` of `0,1` or `0,255`.
 fn white(range: &str) -> Option<f32> {
     let (low, high) = range.split_once(',')?;
-    let (low, high) = (low.trim().parse::<f32>().ok()?, high.trim().parse::<f32>().ok()?);
+    let (low, high) = (
+        low.trim().parse::<f32>().ok()?,
+        high.trim().parse::<f32>().ok()?,
+    );
     (low == 0.0 && (high == 1.0 || high == 255.0)).then_some(high)
 }
 
@@ -184,9 +214,12 @@ fn parse(keys: &BTreeMap<String, String>) -> Result<Declared, String> {
             }
             "multiple" => d.multiple = Some(number(1, 1024)?),
             "window" => {
-                d.window = Some(number(1, 31).ok().filter(|n| n % 2 == 1).ok_or_else(|| {
-                    bad("an odd number from 1 to 31")
-                })?);
+                d.window = Some(
+                    number(1, 31)
+                        .ok()
+                        .filter(|n| n % 2 == 1)
+                        .ok_or_else(|| bad("an odd number from 1 to 31"))?,
+                );
             }
             "overlap" => d.overlap = Some(number(0, 1024)?),
             "blend" => {
@@ -225,7 +258,10 @@ mod tests {
         assert_eq!(d.scale, Some(2));
         assert_eq!(d.channels, Some(Channels::Luma));
         assert_eq!(d.white, Some(255.0));
-        assert_eq!((d.multiple, d.window, d.blend), (Some(2), Some(3), Some(Blend::Feather)));
+        assert_eq!(
+            (d.multiple, d.window, d.blend),
+            (Some(2), Some(3), Some(Blend::Feather))
+        );
         assert_eq!(d.text["name"], "a = b");
         assert_eq!(d.unknown, ["scael"]);
     }
@@ -240,7 +276,9 @@ mod tests {
             ("range=-1,1", "range"),
             ("layout=chw", "layout"),
         ] {
-            let e = parse_text(&format!("[nnupscale]\n{text}\n")).unwrap_err().to_string();
+            let e = parse_text(&format!("[nnupscale]\n{text}\n"))
+                .unwrap_err()
+                .to_string();
             assert!(e.contains(key) && e.contains("m.modelinfo"), "{e}");
         }
     }
@@ -248,6 +286,9 @@ mod tests {
     #[test]
     fn nothing_declared_is_no_error() {
         let model = ModelProto::default();
-        assert_eq!(declared(Path::new("/nowhere/m.onnx"), &model).unwrap(), Declared::default());
+        assert_eq!(
+            declared(Path::new("/nowhere/m.onnx"), &model).unwrap(),
+            Declared::default()
+        );
     }
 }

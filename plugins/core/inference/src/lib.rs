@@ -6,6 +6,8 @@
 #![deny(missing_docs)]
 
 mod engine;
+#[cfg(test)]
+mod engine_tests;
 mod error;
 mod graph;
 mod info;

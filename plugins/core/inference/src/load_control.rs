@@ -159,7 +159,9 @@ mod tests {
 
     #[test]
     fn one_slow_frame_changes_nothing() {
-        let weights = play(&mut LoadControl::new(FRAME * 3), 100, |i| if i == 50 { 100 } else { 20 });
+        let weights = play(&mut LoadControl::new(FRAME * 3), 100, |i| {
+            if i == 50 { 100 } else { 20 }
+        });
         assert!(weights.iter().all(|w| *w == 1.0));
     }
 
@@ -177,7 +179,10 @@ mod tests {
             assert!((pair[1] - pair[0]).abs() <= 0.26, "a jump: {pair:?}");
         }
         let share = weights.iter().filter(|w| **w == 0.0).count() as f32 / weights.len() as f32;
-        assert!(share > 0.8, "a slow machine should stay in the fallback: {share}");
+        assert!(
+            share > 0.8,
+            "a slow machine should stay in the fallback: {share}"
+        );
     }
 
     #[test]

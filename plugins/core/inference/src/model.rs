@@ -91,17 +91,27 @@ impl Model {
         let (_, mut proto) = graph::read(path)?;
         let declared = info::declared(path, &proto)?;
         let environment = runtime::environment(roots)?;
-        let format =
-            |reason: String| Error::Format { path: path.to_path_buf(), reason };
+        let format = |reason: String| Error::Format {
+            path: path.to_path_buf(),
+            reason,
+        };
         let parameters = proto
             .graph
             .initializer
             .iter()
-            .map(|t| t.dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).product::<usize>())
+            .map(|t| {
+                t.dims
+                    .iter()
+                    .map(|d| usize::try_from(*d).unwrap_or(0))
+                    .product::<usize>()
+            })
             .sum();
         let graph = proto.graph.mut_or_insert_default();
         let [input] = <[Port; 1]>::try_from(graph::inputs(graph)).map_err(|ports| {
-            format(format!("it has {} inputs; an upscaler has one (the image)", ports.len()))
+            format(format!(
+                "it has {} inputs; an upscaler has one (the image)",
+                ports.len()
+            ))
         })?;
         let external = graph::has_external_data(graph);
         let mut shuffle = None;
@@ -123,7 +133,10 @@ impl Model {
         let declared_shape = Shape::new(path, &input, &declared)?;
         let element = |port: &Port| {
             port.element.ok_or_else(|| {
-                format(format!("tensor \"{}\" is neither float, float16 nor uint8", port.name))
+                format(format!(
+                    "tensor \"{}\" is neither float, float16 nor uint8",
+                    port.name
+                ))
             })
         };
         let mut model = Self {
@@ -133,7 +146,9 @@ impl Model {
             shuffle,
             info: ModelInfo {
                 name: declared.text.get("name").cloned().unwrap_or_else(|| {
-                    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+                    path.file_stem()
+                        .map(|s| s.to_string_lossy().into_owned())
+                        .unwrap_or_default()
                 }),
                 scale: declared.scale.unwrap_or(0),
                 channels: declared_shape.channels,
@@ -165,10 +180,11 @@ impl Model {
         let reach = graph::reach(&proto.graph, model.info.multiple);
         let info = &mut model.info;
         info.bytes_per_pixel = reach.bytes_per_pixel;
-        info.blend = info
-            .declared
-            .blend
-            .unwrap_or(if reach.local { Blend::Crop } else { Blend::Feather });
+        info.blend = info.declared.blend.unwrap_or(if reach.local {
+            Blend::Crop
+        } else {
+            Blend::Feather
+        });
         info.overlap = info.declared.overlap.unwrap_or(if reach.local {
             reach.radius
         } else {
@@ -205,7 +221,10 @@ impl Model {
 
     /// The shuffle to be done in the copy-out.
     pub(crate) fn shuffle(&self) -> Shuffle {
-        self.shuffle.unwrap_or(Shuffle { block: 1, crd: true })
+        self.shuffle.unwrap_or(Shuffle {
+            block: 1,
+            crd: true,
+        })
     }
 
     /// Channels of the input tensor: those of an image times the window.
@@ -217,7 +236,12 @@ impl Model {
     pub(crate) fn output_shape(&self, batch: usize, w: usize, h: usize) -> [usize; 4] {
         let block = self.shuffle().block;
         let k = self.info.scale;
-        [batch, self.info.channels.count() * block * block, h * k / block, w * k / block]
+        [
+            batch,
+            self.info.channels.count() * block * block,
+            h * k / block,
+            w * k / block,
+        ]
     }
 
     /// Runs the network on small constant images: finds the scale, the multiple and the range.
@@ -227,21 +251,31 @@ impl Model {
             path: info::sidecar(path),
             reason: format!("{why}: give the key \"{key}\" in [nnupscale]"),
         };
-        let start = self.info.declared.multiple.map_or(TRIAL, |m| TRIAL.next_multiple_of(m));
+        let start = self
+            .info
+            .declared
+            .multiple
+            .map_or(TRIAL, |m| TRIAL.next_multiple_of(m));
         let (w, h) = self.info.fixed_size.unwrap_or((start, start));
         let level = |white: f32| white / 2.0;
-        let first = trial(&mut session, self, w, h, level(self.info.declared.white.unwrap_or(1.0)))
-            .map_err(|e| Error::Format {
-                path: self.path.clone(),
-                reason: format!("a trial run with a {w}x{h} image failed: {e}"),
-            })?;
+        let first = trial(
+            &mut session,
+            self,
+            w,
+            h,
+            level(self.info.declared.white.unwrap_or(1.0)),
+        )
+        .map_err(|e| Error::Format {
+            path: self.path.clone(),
+            reason: format!("a trial run with a {w}x{h} image failed: {e}"),
+        })?;
         let block = self.shuffle().block;
         let channels = self.info.channels.count();
         if first.channels != channels * block * block {
             return Err(Error::Format {
                 path: self.path.clone(),
                 reason: format!(
-                    "it makes {} channels out of {channels}; an upscaler keeps their number",
+                    "it makes {} channels out of {channels}; an upscaler keeps their number (if it takes several frames, give the keys \"channels\" and \"window\" in [nnupscale])",
                     first.channels / (block * block)
                 ),
             });
@@ -293,7 +327,11 @@ impl Model {
                         )
                     })
                     .ok_or_else(|| {
-                        missing(&self.path, "multiple", "the sizes that it takes are unclear")
+                        missing(
+                            &self.path,
+                            "multiple",
+                            "the sizes that it takes are unclear",
+                        )
                     })?;
             }
         }
@@ -325,39 +363,64 @@ fn trial(
     let count = n * c * h * w;
     let text = |e: ort::Error| e.to_string();
     let input = match model.info.input_element {
-        ElementType::F32 => Tensor::from_array((shape, vec![level; count])).map_err(text)?.upcast(),
+        ElementType::F32 => Tensor::from_array((shape, vec![level; count]))
+            .map_err(text)?
+            .upcast(),
         ElementType::F16 => {
             let level = half::f16::from_f32(level);
-            Tensor::from_array((shape, vec![level; count])).map_err(text)?.upcast()
+            Tensor::from_array((shape, vec![level; count]))
+                .map_err(text)?
+                .upcast()
         }
         ElementType::U8 => {
             let level = if level < 1.0 { 127 } else { level as u8 };
-            Tensor::from_array((shape, vec![level; count])).map_err(text)?.upcast()
+            Tensor::from_array((shape, vec![level; count]))
+                .map_err(text)?
+                .upcast()
         }
     };
-    let outputs = session.run(ort::inputs![model.input_name() => input]).map_err(text)?;
+    let outputs = session
+        .run(ort::inputs![model.input_name() => input])
+        .map_err(text)?;
     let output = outputs.get(model.output_name()).ok_or("no output")?;
     let mean = |sum: f64, n: usize| (sum / n.max(1) as f64) as f32;
     let (dims, mean): (Vec<i64>, f32) = match model.info.output_element {
         ElementType::F32 => {
             let (s, d) = output.try_extract_tensor::<f32>().map_err(text)?;
-            (s.to_vec(), mean(d.iter().map(|v| f64::from(*v)).sum(), d.len()))
+            (
+                s.to_vec(),
+                mean(d.iter().map(|v| f64::from(*v)).sum(), d.len()),
+            )
         }
         ElementType::F16 => {
             let (s, d) = output.try_extract_tensor::<half::f16>().map_err(text)?;
-            (s.to_vec(), mean(d.iter().map(|v| v.to_f64()).sum(), d.len()))
+            (
+                s.to_vec(),
+                mean(d.iter().map(|v| v.to_f64()).sum(), d.len()),
+            )
         }
         ElementType::U8 => {
             let (s, d) = output.try_extract_tensor::<u8>().map_err(text)?;
-            (s.to_vec(), mean(d.iter().map(|v| f64::from(*v)).sum(), d.len()))
+            (
+                s.to_vec(),
+                mean(d.iter().map(|v| f64::from(*v)).sum(), d.len()),
+            )
         }
     };
-    let dims: Vec<usize> = dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
+    let dims: Vec<usize> = dims
+        .iter()
+        .map(|d| usize::try_from(*d).unwrap_or(0))
+        .collect();
     match (model.info.layout, dims.as_slice()) {
-        (Layout::Nchw, [_, c, h, w]) | (Layout::Nhwc, [_, h, w, c]) => {
-            Ok(Trial { channels: *c, width: *w, height: *h, mean })
-        }
-        _ => Err(format!("its output has the shape {dims:?}, four axes were expected")),
+        (Layout::Nchw, [_, c, h, w]) | (Layout::Nhwc, [_, h, w, c]) => Ok(Trial {
+            channels: *c,
+            width: *w,
+            height: *h,
+            mean,
+        }),
+        _ => Err(format!(
+            "its output has the shape {dims:?}, four axes were expected"
+        )),
     }
 }
 
@@ -420,10 +483,20 @@ impl Shape {
             (Dim::Fixed(n), None) if *n == 3 * window => Channels::Rgb,
             (Dim::Fixed(n), None) => {
                 let why = format!("the network takes {n} channels, neither 1 (luma) nor 3 (RGB)");
-                return Err(unclear(if declared.window.is_none() { "window" } else { "channels" }, why));
+                return Err(unclear(
+                    if declared.window.is_none() {
+                        "window"
+                    } else {
+                        "channels"
+                    },
+                    why,
+                ));
             }
             (Dim::Dynamic, None) => {
-                return Err(unclear("channels", "the number of channels is not declared".into()));
+                return Err(unclear(
+                    "channels",
+                    "the number of channels is not declared".into(),
+                ));
             }
         };
         let fixed = |d: &Dim| match d {
@@ -446,6 +519,12 @@ impl Shape {
                 reason: "its fixed input is larger than 16384 pixels".into(),
             });
         }
-        Ok(Self { layout, channels, window, fixed_size, fixed_batch: fixed(n) })
+        Ok(Self {
+            layout,
+            channels,
+            window,
+            fixed_size,
+            fixed_batch: fixed(n),
+        })
     }
 }

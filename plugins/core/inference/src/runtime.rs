@@ -20,7 +20,12 @@ static LOADING: Mutex<()> = Mutex::new(());
 ///
 /// `anchor` is the plugin's file (or the program's where the plugin is linked in).
 pub fn roots(anchor: &Path) -> Vec<PathBuf> {
-    anchor.ancestors().skip(1).take(PARENTS + 1).map(Path::to_path_buf).collect()
+    anchor
+        .ancestors()
+        .skip(1)
+        .take(PARENTS + 1)
+        .map(Path::to_path_buf)
+        .collect()
 }
 
 /// The library files that would be tried, in order.
@@ -44,7 +49,9 @@ pub fn candidates(roots: &[PathBuf]) -> Vec<PathBuf> {
 
 /// Files named `libonnxruntime.so*` in a folder, the plain name and the newest version first.
 fn libraries_in(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
     let mut files: Vec<_> = entries
         .filter_map(|e| e.ok())
         .map(|e| e.path())
@@ -54,7 +61,12 @@ fn libraries_in(dir: &Path) -> Vec<PathBuf> {
                 .is_some_and(|n| n == "libonnxruntime.so" || n.starts_with("libonnxruntime.so."))
         })
         .collect();
-    files.sort_by_key(|p| (p.extension().is_none_or(|e| e != "so"), std::cmp::Reverse(p.clone())));
+    files.sort_by_key(|p| {
+        (
+            p.extension().is_none_or(|e| e != "so"),
+            std::cmp::Reverse(p.clone()),
+        )
+    });
     files
 }
 
@@ -100,7 +112,12 @@ mod tests {
     #[test]
     fn the_plain_name_comes_before_versions() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["libonnxruntime.so.1.30.0", "libonnxruntime.so", "libonnxruntime.so.1.31.1", "x.so"] {
+        for name in [
+            "libonnxruntime.so.1.30.0",
+            "libonnxruntime.so",
+            "libonnxruntime.so.1.31.1",
+            "x.so",
+        ] {
             fs::write(dir.path().join(name), b"").unwrap();
         }
         let names: Vec<_> = libraries_in(dir.path())
@@ -109,7 +126,11 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["libonnxruntime.so", "libonnxruntime.so.1.31.1", "libonnxruntime.so.1.30.0"]
+            [
+                "libonnxruntime.so",
+                "libonnxruntime.so.1.31.1",
+                "libonnxruntime.so.1.30.0"
+            ]
         );
     }
 

@@ -54,7 +54,10 @@ pub(crate) fn open(model: &Model, threads: usize) -> Result<Session> {
         };
         opened.map_err(|e| e.to_string())
     };
-    build().map_err(|reason| Error::Format { path: model.path().to_path_buf(), reason })
+    build().map_err(|reason| Error::Format {
+        path: model.path().to_path_buf(),
+        reason,
+    })
 }
 
 /// A bound session. Shapes are NCHW here, whatever the network's layout is.
@@ -105,7 +108,11 @@ impl NetSession {
         .map_err(Error::inference)?;
         let planar = |e| e == ElementType::F32 && layout == Layout::Nchw;
         let staging = |e, shape: [usize; 4]| {
-            if planar(e) { Vec::new() } else { vec![0f32; shape.iter().product()] }
+            if planar(e) {
+                Vec::new()
+            } else {
+                vec![0f32; shape.iter().product()]
+            }
         };
         Ok(Self {
             in_staging: staging(in_element, in_shape),
@@ -150,7 +157,9 @@ impl NetSession {
                 }),
             }
         }
-        self.session.run_binding(&self.binding).map_err(Error::inference)?;
+        self.session
+            .run_binding(&self.binding)
+            .map_err(Error::inference)?;
         if self.out_staging.is_empty() {
             return Ok(());
         }
@@ -183,7 +192,10 @@ fn pack<T>(from: &[f32], to: &mut [T], shape: [usize; 4], layout: Layout, cast: 
         Layout::Nhwc => {
             let area = h * w;
             for b in 0..n {
-                for (i, pixel) in to[b * area * c..][..area * c].chunks_exact_mut(c).enumerate() {
+                for (i, pixel) in to[b * area * c..][..area * c]
+                    .chunks_exact_mut(c)
+                    .enumerate()
+                {
                     for (k, t) in pixel.iter_mut().enumerate() {
                         *t = cast(from[(b * c + k) * area + i]);
                     }

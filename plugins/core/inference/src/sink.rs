@@ -98,7 +98,19 @@ impl TileSink {
             store(from, self.tile_w, w, h, gain, 0.0, to, dst_x, dst_y);
         } else {
             store_shuffled(
-                &out[start..], distance, self.tile_w, block, ox, oy, w, h, gain, 0.0, to, dst_x, dst_y,
+                &out[start..],
+                distance,
+                self.tile_w,
+                block,
+                ox,
+                oy,
+                w,
+                h,
+                gain,
+                0.0,
+                to,
+                dst_x,
+                dst_y,
             );
         }
     }
@@ -106,7 +118,8 @@ impl TileSink {
     /// Adds channel `channel` of a tile, weighted, to plane `index` in 0..=1.
     pub fn accumulate(&mut self, out: &[f32], channel: usize, x: Span, y: Span, index: usize) {
         if self.planes.len() <= index {
-            self.planes.resize_with(index + 1, || vec![0f32; self.width * self.height]);
+            self.planes
+                .resize_with(index + 1, || vec![0f32; self.width * self.height]);
         }
         self.dirty = true;
         let (start, distance) = self.planes_of(channel);
@@ -121,10 +134,18 @@ impl TileSink {
         let columns = (x.from - rx.0) * s..((x.to + rx.1) * s).min(self.width);
         let rows = (y.from - ry.0) * s..((y.to + ry.1) * s).min(self.height);
         for row in rows {
-            let wy = if self.feather { y.weight((row as f32 + 0.5) / s as f32) } else { 1.0 };
+            let wy = if self.feather {
+                y.weight((row as f32 + 0.5) / s as f32)
+            } else {
+                1.0
+            };
             let ty = row - y.start * s;
             for column in columns.clone() {
-                let wx = if self.feather { x.weight((column as f32 + 0.5) / s as f32) } else { 1.0 };
+                let wx = if self.feather {
+                    x.weight((column as f32 + 0.5) / s as f32)
+                } else {
+                    1.0
+                };
                 let tx = column - x.start * s;
                 let sub = (ty % b) * b + tx % b;
                 let v = out[start + sub * distance + (ty / b) * self.tile_w + tx / b];
@@ -141,7 +162,17 @@ impl TileSink {
         self.dirty = false;
         if let Some(plane) = self.planes.get_mut(index) {
             let max = ((1u32 << to.depth()) - 1) as f32;
-            store(plane, self.width, self.width, self.height, max, 0.0, to, 0, 0);
+            store(
+                plane,
+                self.width,
+                self.width,
+                self.height,
+                max,
+                0.0,
+                to,
+                0,
+                0,
+            );
             plane.fill(0.0);
         }
     }
@@ -149,7 +180,9 @@ impl TileSink {
     /// Converts planes 0..3 (R, G, B) to Y'CbCr: luma to `luma`, chroma to components 1 and 2 of a
     /// 4:4:4 frame; clears them.
     pub fn drain_yuv(&mut self, yuv: &YuvRgb, luma: &mut CompMut<'_>, full: &mut FrameMut<'_>) {
-        let [r, g, b] = self.planes.as_mut_slice() else { return };
+        let [r, g, b] = self.planes.as_mut_slice() else {
+            return;
+        };
         let (w, max) = (self.width, self.max_code);
         self.dirty = false;
         for row in 0..self.height {

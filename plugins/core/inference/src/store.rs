@@ -73,18 +73,27 @@ impl ModelStore {
                     path: path.to_path_buf(),
                     source: std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file"),
                 }),
-                Err(source) => Err(Error::Read { path: path.to_path_buf(), source }),
+                Err(source) => Err(Error::Read {
+                    path: path.to_path_buf(),
+                    source,
+                }),
             };
         }
         for dir in &self.dirs {
-            let name = aliases(dir).remove(model).unwrap_or_else(|| model.to_owned());
+            let name = aliases(dir)
+                .remove(model)
+                .unwrap_or_else(|| model.to_owned());
             let file = dir.join(format!("{name}.onnx"));
             if file.is_file() {
                 return Ok(file);
             }
         }
-        let searched: Vec<_> =
-            self.dirs.iter().filter(|d| d.is_dir()).map(|d| d.display().to_string()).collect();
+        let searched: Vec<_> = self
+            .dirs
+            .iter()
+            .filter(|d| d.is_dir())
+            .map(|d| d.display().to_string())
+            .collect();
         Err(Error::UnknownModel {
             name: model.to_owned(),
             searched: if searched.is_empty() {
@@ -99,18 +108,29 @@ impl ModelStore {
     pub fn list(&self) -> Vec<Entry> {
         let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
         for dir in &self.dirs {
-            let Ok(files) = fs::read_dir(dir) else { continue };
+            let Ok(files) = fs::read_dir(dir) else {
+                continue;
+            };
             let names = aliases(dir);
             for path in files.filter_map(|f| f.ok()).map(|f| f.path()) {
-                let Some(name) = path.file_stem().and_then(|s| s.to_str()) else { continue };
+                let Some(name) = path.file_stem().and_then(|s| s.to_str()) else {
+                    continue;
+                };
                 if path.extension().is_none_or(|e| e != "onnx") || entries.contains_key(name) {
                     continue;
                 }
-                let aliases =
-                    names.iter().filter(|(_, to)| *to == name).map(|(a, _)| a.clone()).collect();
+                let aliases = names
+                    .iter()
+                    .filter(|(_, to)| *to == name)
+                    .map(|(a, _)| a.clone())
+                    .collect();
                 entries.insert(
                     name.to_owned(),
-                    Entry { name: name.to_owned(), path: path.clone(), aliases },
+                    Entry {
+                        name: name.to_owned(),
+                        path: path.clone(),
+                        aliases,
+                    },
                 );
             }
         }
@@ -120,9 +140,15 @@ impl ModelStore {
 
 /// The aliases of one folder; none if it has no readable `aliases.ini`.
 fn aliases(dir: &Path) -> BTreeMap<String, String> {
-    let Ok(ini) = Ini::load_from_file(dir.join("aliases.ini")) else { return BTreeMap::new() };
+    let Ok(ini) = Ini::load_from_file(dir.join("aliases.ini")) else {
+        return BTreeMap::new();
+    };
     ini.section(Some("aliases"))
-        .map(|s| s.iter().map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned())).collect())
+        .map(|s| {
+            s.iter()
+                .map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned()))
+                .collect()
+        })
         .unwrap_or_default()
 }
 
@@ -134,7 +160,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a-compressed.onnx"), b"x").unwrap();
         fs::write(dir.path().join("b.onnx"), b"x").unwrap();
-        fs::write(dir.path().join("aliases.ini"), "[aliases]\na = a-compressed\n").unwrap();
+        fs::write(
+            dir.path().join("aliases.ini"),
+            "[aliases]\na = a-compressed\n",
+        )
+        .unwrap();
         let store = ModelStore::new(Some(dir.path()), &[]);
         (dir, store)
     }
@@ -142,7 +172,10 @@ mod tests {
     #[test]
     fn names_aliases_and_paths_resolve() {
         let (dir, store) = store();
-        assert_eq!(store.resolve("a").unwrap(), dir.path().join("a-compressed.onnx"));
+        assert_eq!(
+            store.resolve("a").unwrap(),
+            dir.path().join("a-compressed.onnx")
+        );
         assert_eq!(store.resolve("b").unwrap(), dir.path().join("b.onnx"));
         let path = dir.path().join("b.onnx");
         assert_eq!(store.resolve(path.to_str().unwrap()).unwrap(), path);
@@ -152,7 +185,10 @@ mod tests {
     fn what_is_missing_is_named() {
         let (dir, store) = store();
         let e = store.resolve("nope").unwrap_err().to_string();
-        assert!(e.contains("nope") && e.contains(dir.path().to_str().unwrap()), "{e}");
+        assert!(
+            e.contains("nope") && e.contains(dir.path().to_str().unwrap()),
+            "{e}"
+        );
         let e = store.resolve("/nowhere/x.onnx").unwrap_err().to_string();
         assert!(e.contains("/nowhere/x.onnx"), "{e}");
     }
@@ -160,7 +196,11 @@ mod tests {
     #[test]
     fn the_list_has_aliases() {
         let (_dir, store) = store();
-        let a = store.list().into_iter().find(|e| e.name == "a-compressed").unwrap();
+        let a = store
+            .list()
+            .into_iter()
+            .find(|e| e.name == "a-compressed")
+            .unwrap();
         assert_eq!(a.aliases, ["a"]);
     }
 }

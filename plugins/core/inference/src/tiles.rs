@@ -49,8 +49,17 @@ impl Axis {
             Some(t) => t.next_multiple_of(multiple).min(padded),
         };
         if tile >= padded {
-            let span = Span { start: 0, from: 0, to: length, ramp_before: 0, ramp_after: 0 };
-            return Ok(Self { tile, spans: vec![span] });
+            let span = Span {
+                start: 0,
+                from: 0,
+                to: length,
+                ramp_before: 0,
+                ramp_after: 0,
+            };
+            return Ok(Self {
+                tile,
+                spans: vec![span],
+            });
         }
         let step = tile.saturating_sub(2 * overlap) / multiple * multiple;
         if step == 0 {
@@ -62,8 +71,9 @@ impl Axis {
         let count = (padded - 2 * overlap).div_ceil(step).max(2);
         // Spread evenly: equal overlaps are better than one that is much larger than the others.
         let last = padded - tile;
-        let starts: Vec<usize> =
-            (0..count).map(|i| (last * i / (count - 1)) / multiple * multiple).collect();
+        let starts: Vec<usize> = (0..count)
+            .map(|i| (last * i / (count - 1)) / multiple * multiple)
+            .collect();
         let mut spans = Vec::with_capacity(count);
         let mut from = 0;
         let mut ramp_before = 0;
@@ -75,7 +85,13 @@ impl Axis {
                 }
                 None => (length, 0),
             };
-            spans.push(Span { start, from, to: to.min(length), ramp_before, ramp_after });
+            spans.push(Span {
+                start,
+                from,
+                to: to.min(length),
+                ramp_before,
+                ramp_after,
+            });
             from = to.min(length);
             ramp_before = ramp_after;
         }
@@ -83,7 +99,10 @@ impl Axis {
         // Two ramps must not meet inside one tile, or the weights would not add up to 1.
         for i in 1..spans.len() {
             let half = |s: &Span| (s.to - s.from) / 2;
-            let ramp = spans[i].ramp_before.min(half(&spans[i - 1])).min(half(&spans[i]));
+            let ramp = spans[i]
+                .ramp_before
+                .min(half(&spans[i - 1]))
+                .min(half(&spans[i]));
             spans[i - 1].ramp_after = ramp;
             spans[i].ramp_before = ramp;
         }
@@ -95,14 +114,18 @@ impl Span {
     /// The weight of this tile at input position `x` (0..=1): 1 inside, linear ramps over what it
     /// shares with its neighbours, so that the weights of all tiles add up to 1.
     pub fn weight(&self, x: f32) -> f32 {
+        let (from, to) = (self.from as f32, self.to as f32);
+        if (self.ramp_before == 0 && x < from) || (self.ramp_after == 0 && x >= to) {
+            return 0.0;
+        }
         let mut w = 1f32;
         if self.ramp_before > 0 {
             let r = self.ramp_before as f32;
-            w = w.min((x - (self.from as f32 - r)) / (2.0 * r));
+            w = w.min((x - (from - r)) / (2.0 * r));
         }
         if self.ramp_after > 0 {
             let r = self.ramp_after as f32;
-            w = w.min(((self.to as f32 + r) - x) / (2.0 * r));
+            w = w.min(((to + r) - x) / (2.0 * r));
         }
         w.clamp(0.0, 1.0)
     }
@@ -130,7 +153,10 @@ pub(crate) fn automatic(
     if rows >= least {
         let strips = height.div_ceil(rows - 2 * overlap.min(rows / 4));
         let strip = height.div_ceil(strips) + 2 * overlap;
-        return Some((width.next_multiple_of(multiple), strip.next_multiple_of(multiple)));
+        return Some((
+            width.next_multiple_of(multiple),
+            strip.next_multiple_of(multiple),
+        ));
     }
     let side = (area as f64).sqrt() as usize / multiple * multiple;
     let side = side.max(least);
@@ -151,8 +177,14 @@ mod tests {
             assert_eq!(s.start % multiple, 0);
             assert!(s.start + a.tile <= padded || a.spans.len() == 1);
             // What is taken lies inside by the overlap, but at the frame's edges.
-            assert!(s.start == 0 || s.from >= s.start + overlap, "{length} {tile} {overlap}: {a:?}");
-            assert!(s.start + a.tile >= padded || s.to + overlap <= s.start + a.tile, "{a:?}");
+            assert!(
+                s.start == 0 || s.from >= s.start + overlap,
+                "{length} {tile} {overlap}: {a:?}"
+            );
+            assert!(
+                s.start + a.tile >= padded || s.to + overlap <= s.start + a.tile,
+                "{a:?}"
+            );
             at = s.to;
         }
         assert_eq!(at, length);
@@ -180,7 +212,9 @@ mod tests {
 
     #[test]
     fn a_tile_without_room_is_an_error() {
-        let e = Axis::new(1000, Some(16), 8, 1, false).unwrap_err().to_string();
+        let e = Axis::new(1000, Some(16), 8, 1, false)
+            .unwrap_err()
+            .to_string();
         assert!(e.contains("overlap"), "{e}");
     }
 

@@ -124,11 +124,19 @@ impl Upscaler {
             engine: open(model)?,
             other: compare_model.filter(|_| comparing).map(open).transpose()?,
             classical_scaler: FrameScaler::new(
-                format, width, height, out_w, out_h, color.site, options.filter,
+                format,
+                width,
+                height,
+                out_w,
+                out_h,
+                color.site,
+                options.filter,
             )?,
             classical: buffer()?,
             beside: comparing.then(buffer).transpose()?,
-            result: (options.compare == Compare::Side).then(buffer).transpose()?,
+            result: (options.compare == Compare::Side)
+                .then(buffer)
+                .transpose()?,
             stabilizer,
             options,
         })
@@ -185,7 +193,9 @@ impl Upscaler {
             .collect();
         let report = self.engine.run(&mut items)?;
         for item in &mut items {
-            let Some(input) = item.window.get(item.window.len() / 2).copied() else { continue };
+            let Some(input) = item.window.get(item.window.len() / 2).copied() else {
+                continue;
+            };
             self.polish(&input, &mut item.output, weight);
             if self.options.compare == Compare::Split {
                 self.render_beside(&input)?;
@@ -218,7 +228,8 @@ impl Upscaler {
         if strength >= 1.0 && self.stabilizer.is_none() {
             return;
         }
-        self.classical_scaler.run(input, &mut self.classical.as_mut());
+        self.classical_scaler
+            .run(input, &mut self.classical.as_mut());
         let classical = self.classical.as_ref();
         if strength < 1.0 {
             mix(output, &classical, strength);
@@ -229,11 +240,17 @@ impl Upscaler {
     }
 
     fn render_beside(&mut self, input: &FrameRef<'_>) -> Result<()> {
-        let Some(beside) = &mut self.beside else { return Ok(()) };
+        let Some(beside) = &mut self.beside else {
+            return Ok(());
+        };
         match &mut self.other {
             Some(other) => {
                 let window = [*input];
-                let mut items = [Item { window: &window, output: beside.as_mut(), previous: None }];
+                let mut items = [Item {
+                    window: &window,
+                    output: beside.as_mut(),
+                    previous: None,
+                }];
                 other.run(&mut items)?;
             }
             None => self.classical_scaler.run(input, &mut beside.as_mut()),
@@ -242,17 +259,28 @@ impl Upscaler {
     }
 
     fn side(&mut self, frame: Frame<'_>, weight: f32) -> Result<Report> {
-        let Some(mut result) = self.result.take() else { return Ok(Report::default()) };
+        let Some(mut result) = self.result.take() else {
+            return Ok(Report::default());
+        };
         let done = self.side_into(frame, weight, &mut result);
         self.result = Some(result);
         done
     }
 
-    fn side_into(&mut self, frame: Frame<'_>, weight: f32, result: &mut FrameBuf) -> Result<Report> {
+    fn side_into(
+        &mut self,
+        frame: Frame<'_>,
+        weight: f32,
+        result: &mut FrameBuf,
+    ) -> Result<Report> {
         let Some(input) = frame.window.get(frame.window.len() / 2).copied() else {
             return Ok(Report::default());
         };
-        let mut items = [Item { window: frame.window, output: result.as_mut(), previous: None }];
+        let mut items = [Item {
+            window: frame.window,
+            output: result.as_mut(),
+            previous: None,
+        }];
         let report = self.engine.run(&mut items)?;
         self.polish(&input, &mut result.as_mut(), weight);
         self.render_beside(&input)?;

@@ -11,7 +11,11 @@ pub(super) const MAX_SIZE: i32 = 32767;
 /// What both pads take.
 pub(super) static TEMPLATE: LazyLock<gst::Caps> = LazyLock::new(|| {
     gst_video::VideoCapsBuilder::new()
-        .format_list(PixelFormat::ALL.iter().filter_map(|f| f.info().name.parse().ok()))
+        .format_list(
+            PixelFormat::ALL
+                .iter()
+                .filter_map(|f| f.info().name.parse().ok()),
+        )
         .width_range(1..=MAX_SIZE)
         .height_range(1..=MAX_SIZE)
         .build()
@@ -43,16 +47,21 @@ pub(super) fn transform(
             }
             Some(f) => {
                 let up = direction == gst::PadDirection::Sink;
-                let sized = [("width", f.width), ("height", f.height)].into_iter().all(|(name, k)| {
-                    let Ok(value) = s.value(name) else { return true };
-                    match scale_value(value, k, up) {
-                        Some(v) => {
-                            s.set_value(name, v);
-                            true
-                        }
-                        None => false,
-                    }
-                });
+                let sized =
+                    [("width", f.width), ("height", f.height)]
+                        .into_iter()
+                        .all(|(name, k)| {
+                            let Ok(value) = s.value(name) else {
+                                return true;
+                            };
+                            match scale_value(value, k, up) {
+                                Some(v) => {
+                                    s.set_value(name, v);
+                                    true
+                                }
+                                None => false,
+                            }
+                        });
                 if !sized {
                     continue;
                 }
@@ -71,23 +80,31 @@ pub(super) fn transform(
 
 /// Writes colorimetry and chroma siting that the input leaves open into the output: their default
 /// depends on the size, and would change with it (BT.601 below 720 lines, BT.709 from there).
-fn pin_color(input: &gst::StructureRef, features: &gst::CapsFeaturesRef, output: &mut gst::Structure) {
+fn pin_color(
+    input: &gst::StructureRef,
+    features: &gst::CapsFeaturesRef,
+    output: &mut gst::Structure,
+) {
     let mut caps = gst::Caps::new_empty();
-    caps.make_mut().append_structure_full(input.to_owned(), Some(features.to_owned()));
+    caps.make_mut()
+        .append_structure_full(input.to_owned(), Some(features.to_owned()));
     if !caps.is_fixed() {
         return;
     }
-    let Ok(info) = gst_video::VideoInfo::from_caps(&caps) else { return };
+    let Ok(info) = gst_video::VideoInfo::from_caps(&caps) else {
+        return;
+    };
     if !output.has_field("colorimetry") && (info.is_yuv() || info.is_rgb()) {
         let c = info.colorimetry();
         if c.range() != gst_video::VideoColorRange::Unknown {
             output.set("colorimetry", c.to_string());
         }
     }
-    let subsampled = info.is_yuv() && (0..info.n_components()).any(|c| {
-        let f = info.format_info();
-        f.w_sub().get(c as usize).is_some_and(|s| *s > 0)
-    });
+    let subsampled = info.is_yuv()
+        && (0..info.n_components()).any(|c| {
+            let f = info.format_info();
+            f.w_sub().get(c as usize).is_some_and(|s| *s > 0)
+        });
     let site = info.chroma_site();
     if subsampled && !output.has_field("chroma-site") && !site.is_empty() {
         output.set("chroma-site", site.to_str().as_str());
@@ -106,7 +123,10 @@ fn scale_value(value: &gst::glib::SendValue, k: i32, up: bool) -> Option<gst::gl
     }
     if let Ok(r) = value.get::<gst::IntRange<i32>>() {
         let (low, high) = if up {
-            (r.min().max(1).saturating_mul(k), r.max().min(MAX_SIZE / k).saturating_mul(k))
+            (
+                r.min().max(1).saturating_mul(k),
+                r.max().min(MAX_SIZE / k).saturating_mul(k),
+            )
         } else {
             (r.min().max(1).saturating_add(k - 1) / k, r.max() / k)
         };
@@ -152,8 +172,16 @@ pub(super) fn color(info: &gst_video::VideoInfo) -> Color {
         matrix,
         range,
         site: ChromaSite {
-            h: if site.contains(S::H_COSITED) { SiteH::Left } else { SiteH::Center },
-            v: if site.contains(S::V_COSITED) { SiteV::Top } else { SiteV::Center },
+            h: if site.contains(S::H_COSITED) {
+                SiteH::Left
+            } else {
+                SiteH::Center
+            },
+            v: if site.contains(S::V_COSITED) {
+                SiteV::Top
+            } else {
+                SiteV::Center
+            },
         },
     }
 }
@@ -164,7 +192,10 @@ mod tests {
 
     use super::*;
 
-    const X2: Option<Factors> = Some(Factors { width: 2, height: 2 });
+    const X2: Option<Factors> = Some(Factors {
+        width: 2,
+        height: 2,
+    });
 
     fn run(direction: gst::PadDirection, caps: &str, factors: Option<Factors>) -> gst::Caps {
         gst::init().unwrap();
@@ -181,7 +212,11 @@ mod tests {
         let info = gst_video::VideoInfo::from_caps(&c).unwrap();
         assert_eq!((info.width(), info.height()), (1280, 720));
         let s = c.structure(0).unwrap();
-        assert_eq!(s.get::<&str>("colorimetry").unwrap(), "bt601", "the input's, not the size's");
+        assert_eq!(
+            s.get::<&str>("colorimetry").unwrap(),
+            "bt601",
+            "the input's, not the size's"
+        );
         assert_eq!(s.get::<&str>("chroma-site").unwrap(), "mpeg2");
     }
 
@@ -199,11 +234,19 @@ mod tests {
 
     #[test]
     fn ranges_and_lists_scale_both_ways() {
-        let c = run(gst::PadDirection::Sink, "video/x-raw,width=[1,32767],height={10,20}", X2);
+        let c = run(
+            gst::PadDirection::Sink,
+            "video/x-raw,width=[1,32767],height={10,20}",
+            X2,
+        );
         let s = c.structure(0).unwrap();
         let r = s.get::<gst::IntRange<i32>>("width").unwrap();
         assert_eq!((r.min(), r.max(), r.step()), (2, 32766, 2));
-        let c = run(gst::PadDirection::Src, "video/x-raw,width=[3,9],height={10,21}", X2);
+        let c = run(
+            gst::PadDirection::Src,
+            "video/x-raw,width=[3,9],height={10,21}",
+            X2,
+        );
         let s = c.structure(0).unwrap();
         let r = s.get::<gst::IntRange<i32>>("width").unwrap();
         assert_eq!((r.min(), r.max()), (2, 4));
@@ -212,7 +255,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_left_out() {
-        assert!(run(gst::PadDirection::Sink, "video/x-raw,width=20000,height=8", X2).is_empty());
+        assert!(
+            run(
+                gst::PadDirection::Sink,
+                "video/x-raw,width=20000,height=8",
+                X2
+            )
+            .is_empty()
+        );
         assert!(run(gst::PadDirection::Src, "video/x-raw,width=21,height=8", X2).is_empty());
     }
 }

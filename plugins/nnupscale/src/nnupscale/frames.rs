@@ -7,7 +7,10 @@ type Readable<'a> = gst_video::VideoFrameRef<&'a gst::BufferRef>;
 type Writable<'a> = gst_video::VideoFrameRef<&'a mut gst::BufferRef>;
 
 fn stride(strides: &[i32], plane: usize) -> usize {
-    strides.get(plane).and_then(|s| usize::try_from(*s).ok()).unwrap_or(0)
+    strides
+        .get(plane)
+        .and_then(|s| usize::try_from(*s).ok())
+        .unwrap_or(0)
 }
 
 /// A mapped frame to read.
@@ -17,12 +20,24 @@ pub(super) fn read<'a>(
     color: Color,
 ) -> Result<FrameRef<'a>, PixelError> {
     let data = frame.planes_data();
-    let mut planes = [PlaneRef { data: &[], stride: 0 }; 4];
+    let mut planes = [PlaneRef {
+        data: &[],
+        stride: 0,
+    }; 4];
     let count = (frame.n_planes() as usize).min(planes.len());
     for (i, plane) in planes.iter_mut().enumerate().take(count) {
-        *plane = PlaneRef { data: data[i], stride: stride(frame.plane_stride(), i) };
+        *plane = PlaneRef {
+            data: data[i],
+            stride: stride(frame.plane_stride(), i),
+        };
     }
-    FrameRef::new(format, frame.width() as usize, frame.height() as usize, color, &planes[..count])
+    FrameRef::new(
+        format,
+        frame.width() as usize,
+        frame.height() as usize,
+        color,
+        &planes[..count],
+    )
 }
 
 /// A mapped frame to write.

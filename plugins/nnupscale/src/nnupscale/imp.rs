@@ -17,7 +17,9 @@ use gst::{glib, subclass::prelude::*};
 use gst_base::{
     prelude::*,
     subclass::{
-        base_transform::{BaseTransformMode, GenerateOutputSuccess, InputBuffer, PrepareOutputBufferSuccess},
+        base_transform::{
+            BaseTransformMode, GenerateOutputSuccess, InputBuffer, PrepareOutputBufferSuccess,
+        },
         prelude::*,
     },
 };
@@ -35,7 +37,11 @@ use super::{
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new("nnupscale", gst::DebugColorFlags::empty(), Some("Neural super-resolution"))
+    gst::DebugCategory::new(
+        "nnupscale",
+        gst::DebugColorFlags::empty(),
+        Some("Neural super-resolution"),
+    )
 });
 
 /// The frame duration where caps and buffers do not tell one.
@@ -167,12 +173,16 @@ impl ElementImpl for NnUpscale {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            [("sink", gst::PadDirection::Sink), ("src", gst::PadDirection::Src)]
-                .into_iter()
-                .filter_map(|(name, direction)| {
-                    gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps::TEMPLATE).ok()
-                })
-                .collect()
+            [
+                ("sink", gst::PadDirection::Sink),
+                ("src", gst::PadDirection::Src),
+            ]
+            .into_iter()
+            .filter_map(|(name, direction)| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps::TEMPLATE)
+                    .ok()
+            })
+            .collect()
         });
         &TEMPLATES
     }
@@ -187,28 +197,49 @@ impl BaseTransformImpl for NnUpscale {
         let settings = lock(&self.settings).clone();
         check_device(&settings)?;
         let roots = ANCHOR.get().map(|a| runtime::roots(a)).unwrap_or_default();
-        let store = ModelStore::new(settings.model_dir.as_ref().map(std::path::Path::new), &roots);
+        let store = ModelStore::new(
+            settings.model_dir.as_ref().map(std::path::Path::new),
+            &roots,
+        );
         let load = |name: &str| {
             let model = store
                 .resolve(name)
                 .and_then(|path| Model::load(&path, &roots))
                 .map_err(|e| gst::error_msg!(gst::ResourceError::OpenRead, ["{e}"]))?;
             for key in &model.info().declared.unknown {
-                gst::warning!(CAT, imp = self, "{}: unknown key \"{key}\" in [nnupscale]", model.path().display());
+                gst::warning!(
+                    CAT,
+                    imp = self,
+                    "{}: unknown key \"{key}\" in [nnupscale]",
+                    model.path().display()
+                );
             }
             Ok(model)
         };
         let model = load(&settings.model)?;
         let compare_model = settings.compare_model.as_deref().map(load).transpose()?;
-        gst::info!(CAT, imp = self, "{}: {:?}", model.path().display(), model.info());
-        self.scale.store(u32::try_from(model.info().scale).unwrap_or(0), Ordering::Relaxed);
+        gst::info!(
+            CAT,
+            imp = self,
+            "{}: {:?}",
+            model.path().display(),
+            model.info()
+        );
+        self.scale.store(
+            u32::try_from(model.info().scale).unwrap_or(0),
+            Ordering::Relaxed,
+        );
         let mut counters = lock(&self.counters);
         *counters = Counters::default();
         counters.total.model = model.info().name.clone();
         counters.total.scale = self.scale.load(Ordering::Relaxed);
         drop(counters);
         *lock(&self.shared) = Shared::default();
-        *lock(&self.state) = Some(State { model, compare_model, stream: None });
+        *lock(&self.state) = Some(State {
+            model,
+            compare_model,
+            stream: None,
+        });
         Ok(())
     }
 
@@ -249,12 +280,15 @@ impl BaseTransformImpl for NnUpscale {
             gst::element_imp_warning!(
                 self,
                 gst::StreamError::Format,
-                ["interlaced video is upscaled as if it were progressive: put a deinterlacer before nnupscale"]
+                [
+                    "interlaced video is upscaled as if it were progressive: put a deinterlacer before nnupscale"
+                ]
             );
         }
         let mut guard = lock(&self.state);
-        let state =
-            guard.as_mut().ok_or_else(|| gst::loggable_error!(CAT, "caps before the model was loaded"))?;
+        let state = guard
+            .as_mut()
+            .ok_or_else(|| gst::loggable_error!(CAT, "caps before the model was loaded"))?;
         let color = caps::color(&in_info);
         let mut options = settings.upscaler_options();
         let live = settings.qos_mode != QosMode::Off;
@@ -277,7 +311,12 @@ impl BaseTransformImpl for NnUpscale {
             gst::loggable_error!(CAT, "{e}")
         })?;
         let (tw, th) = upscaler.engine().tile_size();
-        gst::info!(CAT, imp = self, "{} tiles of {tw}x{th}", upscaler.engine().tiles());
+        gst::info!(
+            CAT,
+            imp = self,
+            "{} tiles of {tw}x{th}",
+            upscaler.engine().tiles()
+        );
         let fps = in_info.fps();
         let frame_duration = if fps.numer() > 0 {
             Duration::from_secs_f64(f64::from(fps.denom()) / f64::from(fps.numer()))
@@ -292,7 +331,11 @@ impl BaseTransformImpl for NnUpscale {
             format,
             color,
             window: state.model.info().window,
-            batch: if live { 1 } else { settings.batch_size as usize },
+            batch: if live {
+                1
+            } else {
+                settings.batch_size as usize
+            },
             control: live.then(|| LoadControl::new(deadline)),
             qos_mode: settings.qos_mode,
             frame_duration,
@@ -369,7 +412,9 @@ impl BaseTransformImpl for NnUpscale {
         // what speaks of memory or of sizes in pixels does not.
         let tags = meta.tags();
         if !tags.is_empty()
-            && tags.iter().all(|t| matches!(t.as_str(), "video" | "colorspace" | "orientation"))
+            && tags
+                .iter()
+                .all(|t| matches!(t.as_str(), "video" | "colorspace" | "orientation"))
         {
             return true;
         }
@@ -406,7 +451,8 @@ impl BaseTransformImpl for NnUpscale {
     fn src_event(&self, event: gst::Event) -> bool {
         if let gst::EventView::Qos(qos) = event.view() {
             let (_, _, difference, _) = qos.get();
-            lock(&self.shared).lateness = u64::try_from(difference).map_or(Duration::ZERO, Duration::from_nanos);
+            lock(&self.shared).lateness =
+                u64::try_from(difference).map_or(Duration::ZERO, Duration::from_nanos);
         }
         self.parent_src_event(event)
     }
@@ -418,7 +464,10 @@ impl BaseTransformImpl for NnUpscale {
         for message in messages {
             let _ = self.obj().post_message(message);
         }
-        Ok(result?.map_or(GenerateOutputSuccess::NoOutput, GenerateOutputSuccess::Buffer))
+        Ok(result?.map_or(
+            GenerateOutputSuccess::NoOutput,
+            GenerateOutputSuccess::Buffer,
+        ))
     }
 }
 
@@ -426,7 +475,10 @@ fn check_device(settings: &Settings) -> Result<(), gst::ErrorMessage> {
     if matches!(settings.device, Device::Cuda | Device::TensorRt) {
         return Err(gst::error_msg!(
             gst::LibraryError::Settings,
-            ["device={:?} is not available: this build runs networks on the CPU; use device=auto or device=cpu", settings.device]
+            [
+                "device={:?} is not available: this build runs networks on the CPU; use device=auto or device=cpu",
+                settings.device
+            ]
         ));
     }
     if settings.precision == Precision::Fp16 {
@@ -440,9 +492,14 @@ fn check_device(settings: &Settings) -> Result<(), gst::ErrorMessage> {
 
 impl NnUpscale {
     fn factors(&self) -> Option<Factors> {
-        let scale = i32::try_from(self.scale.load(Ordering::Relaxed)).ok().filter(|s| *s > 0)?;
+        let scale = i32::try_from(self.scale.load(Ordering::Relaxed))
+            .ok()
+            .filter(|s| *s > 0)?;
         let side = lock(&self.settings).compare == CompareMode::Side;
-        Some(Factors { width: if side { scale * 2 } else { scale }, height: scale })
+        Some(Factors {
+            width: if side { scale * 2 } else { scale },
+            height: scale,
+        })
     }
 
     /// Upscales and pushes what is still held back.
@@ -476,7 +533,11 @@ impl NnUpscale {
     ) -> Result<Option<gst::Buffer>, gst::FlowError> {
         let mut guard = lock(&self.state);
         let Some(stream) = guard.as_mut().and_then(|s| s.stream.as_mut()) else {
-            return if draining { Ok(None) } else { Err(gst::FlowError::NotNegotiated) };
+            return if draining {
+                Ok(None)
+            } else {
+                Err(gst::FlowError::NotNegotiated)
+            };
         };
         stream.inputs.extend(queued);
         while stream.outputs.is_empty() {
@@ -531,7 +592,9 @@ impl NnUpscale {
 
     /// The weight of the network for the next frame; None drops it.
     fn decide(&self, stream: &mut Stream, messages: &mut Vec<gst::Message>) -> Option<f32> {
-        let Some(control) = &mut stream.control else { return Some(1.0) };
+        let Some(control) = &mut stream.control else {
+            return Some(1.0);
+        };
         let was = control.is_fallback();
         let lateness = lock(&self.shared).lateness;
         let decision = control.decide(lateness);
@@ -539,12 +602,23 @@ impl NnUpscale {
         if was != active {
             let pts = stream.inputs.get(stream.next).and_then(|b| b.pts());
             let segment = self.obj().segment();
-            let running_time =
-                segment.downcast_ref::<gst::ClockTime>().and_then(|s| s.to_running_time(pts?));
-            gst::info!(CAT, imp = self, "fallback {active}, debt {:?}", control.debt());
-            let event = FallbackEvent { active, running_time };
+            let running_time = segment
+                .downcast_ref::<gst::ClockTime>()
+                .and_then(|s| s.to_running_time(pts?));
+            gst::info!(
+                CAT,
+                imp = self,
+                "fallback {active}, debt {:?}",
+                control.debt()
+            );
+            let event = FallbackEvent {
+                active,
+                running_time,
+            };
             messages.push(
-                gst::message::Element::builder(event.to_structure()).src(&*self.obj()).build(),
+                gst::message::Element::builder(event.to_structure())
+                    .src(&*self.obj())
+                    .build(),
             );
         }
         match (decision, stream.qos_mode) {
@@ -558,7 +632,9 @@ impl NnUpscale {
     /// Books the time that a frame took.
     fn settle(&self, stream: &mut Stream, start: Instant) {
         let own = stream.inputs.get(stream.next).and_then(|b| b.duration());
-        let interval = own.map_or(stream.frame_duration, |d| Duration::from_nanos(d.nseconds()));
+        let interval = own.map_or(stream.frame_duration, |d| {
+            Duration::from_nanos(d.nseconds())
+        });
         if let Some(control) = &mut stream.control {
             control.finished(start.elapsed(), interval);
         }
@@ -571,8 +647,12 @@ impl NnUpscale {
         count: usize,
         weight: f32,
     ) -> Result<Option<gst::Buffer>, gst::FlowError> {
-        let Some((last_in, last_out)) = &stream.previous else { return Ok(None) };
-        let Some(input) = stream.inputs.get(stream.next) else { return Ok(None) };
+        let Some((last_in, last_out)) = &stream.previous else {
+            return Ok(None);
+        };
+        let Some(input) = stream.inputs.get(stream.next) else {
+            return Ok(None);
+        };
         let usable = stream.upscaler.is_reusable()
             && weight >= 1.0
             && count == 1
@@ -588,7 +668,12 @@ impl NnUpscale {
         ) else {
             return Err(self.map_error("input"));
         };
-        let whole = Rect { x: 0, y: 0, w: a.width() as usize, h: a.height() as usize };
+        let whole = Rect {
+            x: 0,
+            y: 0,
+            w: a.width() as usize,
+            h: a.height() as usize,
+        };
         let read = |f| frames::read(f, stream.format, stream.color).map_err(|e| self.error(&e));
         if !rect_equal(&read(&a)?, &read(&b)?, whole) {
             return Ok(None);
@@ -596,11 +681,17 @@ impl NnUpscale {
         let mut out = last_out
             .copy_region(gst::BufferCopyFlags::MEMORY, ..)
             .map_err(|e| self.error(&e))?;
-        self.parent_copy_metadata(input, out.make_mut()).map_err(|e| self.error(&e))?;
+        self.parent_copy_metadata(input, out.make_mut())
+            .map_err(|e| self.error(&e))?;
         Ok(Some(out))
     }
 
-    fn upscale(&self, stream: &mut Stream, count: usize, weight: f32) -> Result<(), gst::FlowError> {
+    fn upscale(
+        &self,
+        stream: &mut Stream,
+        count: usize,
+        weight: f32,
+    ) -> Result<(), gst::FlowError> {
         let mut buffers = Vec::with_capacity(count);
         for input in stream.inputs.range(stream.next..stream.next + count) {
             match self.parent_prepare_output_buffer(InputBuffer::Readable(input))? {
@@ -636,16 +727,19 @@ impl NnUpscale {
                 })
                 .collect();
             let (last_in, last_out) = stream.previous.clone().unzip();
-            let last_in = last_in.as_ref().and_then(|b| {
-                VideoFrameRef::from_buffer_ref_readable(b, &stream.in_info).ok()
-            });
-            let last_out = last_out.as_ref().and_then(|b| {
-                VideoFrameRef::from_buffer_ref_readable(b, &stream.out_info).ok()
-            });
+            let last_in = last_in
+                .as_ref()
+                .and_then(|b| VideoFrameRef::from_buffer_ref_readable(b, &stream.in_info).ok());
+            let last_out = last_out
+                .as_ref()
+                .and_then(|b| VideoFrameRef::from_buffer_ref_readable(b, &stream.out_info).ok());
             let previous = match (&last_in, &last_out) {
                 (Some(a), Some(b)) => frames::read(a, format, color)
                     .and_then(|input| {
-                        Ok(Previous { input, output: frames::read(b, format, color)? })
+                        Ok(Previous {
+                            input,
+                            output: frames::read(b, format, color)?,
+                        })
                     })
                     .ok(),
                 _ => None,
@@ -660,10 +754,18 @@ impl NnUpscale {
                 let output = frames::write(output, format, color).map_err(|e| self.error(&e))?;
                 // Within a batch the engine itself knows the frame before.
                 let previous = if i == 0 { previous } else { None };
-                items.push(Frame { window, output, previous });
+                items.push(Frame {
+                    window,
+                    output,
+                    previous,
+                });
             }
             if weight > 0.0 {
-                stream.upscaler.run(items, weight).map(Some).map_err(|e| self.error(&e))?
+                stream
+                    .upscaler
+                    .run(items, weight)
+                    .map(Some)
+                    .map_err(|e| self.error(&e))?
             } else {
                 for mut item in items {
                     if let Some(input) = item.window.get(reach) {
@@ -679,7 +781,10 @@ impl NnUpscale {
         let keep = stream.upscaler.is_reusable() && weight >= 1.0 && stream.window == 1;
         stream.previous = keep
             .then(|| {
-                Some((stream.inputs.get(stream.next + count - 1)?.clone(), buffers.last()?.clone()))
+                Some((
+                    stream.inputs.get(stream.next + count - 1)?.clone(),
+                    buffers.last()?.clone(),
+                ))
             })
             .flatten();
         stream.outputs.extend(buffers);
@@ -700,8 +805,12 @@ impl NnUpscale {
     }
 
     fn stats_due(&self, stream: &mut Stream, messages: &mut Vec<gst::Message>) {
-        let Some(interval) = stream.stats_interval else { return };
-        let Some(now) = stream.inputs.get(stream.next).and_then(|b| b.pts()) else { return };
+        let Some(interval) = stream.stats_interval else {
+            return;
+        };
+        let Some(now) = stream.inputs.get(stream.next).and_then(|b| b.pts()) else {
+            return;
+        };
         match stream.last_stats {
             Some(last) if now >= last && now - last < interval => {}
             Some(_) => {
@@ -714,7 +823,9 @@ impl NnUpscale {
 
     fn stats_message(&self) -> gst::Message {
         let stats = lock(&self.counters).snapshot().to_structure();
-        gst::message::Element::builder(stats).src(&*self.obj()).build()
+        gst::message::Element::builder(stats)
+            .src(&*self.obj())
+            .build()
     }
 
     fn post_stats(&self) {

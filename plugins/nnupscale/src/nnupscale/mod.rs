@@ -41,5 +41,10 @@ glib::wrapper! {
 
 pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     imp::set_anchor(plugin.filename());
-    gst::Element::register(Some(plugin), "nnupscale", gst::Rank::NONE, NnUpscale::static_type())
+    gst::Element::register(
+        Some(plugin),
+        "nnupscale",
+        gst::Rank::NONE,
+        NnUpscale::static_type(),
+    )
 }

@@ -88,7 +88,10 @@ pub enum QosMode {
     #[enum_value(name = "Every frame goes through the network", nick = "off")]
     Off = 0,
     /// The classical upscale takes over, with a ramp.
-    #[enum_value(name = "The classical upscale takes over, with a ramp", nick = "fallback")]
+    #[enum_value(
+        name = "The classical upscale takes over, with a ramp",
+        nick = "fallback"
+    )]
     Fallback = 1,
     /// Late frames are dropped.
     #[enum_value(name = "Late frames are dropped", nick = "drop")]
@@ -132,7 +135,10 @@ pub enum CompareMode {
     #[enum_value(name = "The result", nick = "off")]
     Off = 0,
     /// The other upscale on the left of a split, the result on its right.
-    #[enum_value(name = "The other upscale left of a split, the result right of it", nick = "split")]
+    #[enum_value(
+        name = "The other upscale left of a split, the result right of it",
+        nick = "split"
+    )]
     Split = 1,
     /// Both beside each other, twice as wide.
     #[enum_value(name = "Both beside each other, twice as wide", nick = "side")]

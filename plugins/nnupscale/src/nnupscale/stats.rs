@@ -83,12 +83,17 @@ impl FallbackEvent {
         let s = message.structure().filter(|s| s.name() == FALLBACK)?;
         Some(Self {
             active: s.get("active").ok()?,
-            running_time: s.get::<u64>("running-time").ok().map(gst::ClockTime::from_nseconds),
+            running_time: s
+                .get::<u64>("running-time")
+                .ok()
+                .map(gst::ClockTime::from_nseconds),
         })
     }
 
     pub(super) fn to_structure(self) -> gst::Structure {
-        let mut s = gst::Structure::builder(FALLBACK).field("active", self.active).build();
+        let mut s = gst::Structure::builder(FALLBACK)
+            .field("active", self.active)
+            .build();
         if let Some(t) = self.running_time {
             s.set("running-time", t.nseconds());
         }
@@ -120,9 +125,16 @@ impl Counters {
         let mut sorted = self.times.clone();
         sorted.sort_unstable();
         let at = |percent: usize| {
-            sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
+            sorted
+                .get(sorted.len().saturating_sub(1) * percent / 100)
+                .copied()
+                .unwrap_or_default()
         };
-        Stats { inference_p50: at(50), inference_p95: at(95), ..self.total.clone() }
+        Stats {
+            inference_p50: at(50),
+            inference_p95: at(95),
+            ..self.total.clone()
+        }
     }
 }
 
@@ -134,13 +146,21 @@ mod tests {
     fn messages_round_trip() {
         gst::init().unwrap();
         let mut c = Counters::default();
-        c.total = Stats { frames: 7, model: "m".into(), scale: 2, ..Default::default() };
+        c.total = Stats {
+            frames: 7,
+            model: "m".into(),
+            scale: 2,
+            ..Default::default()
+        };
         (1..=100).for_each(|i| c.add_time(Duration::from_micros(i)));
         let stats = c.snapshot();
         assert_eq!(stats.inference_p50, Duration::from_micros(50));
         let message = gst::message::Element::new(stats.to_structure());
         assert_eq!(Stats::parse(&message), Some(stats));
-        let event = FallbackEvent { active: true, running_time: Some(gst::ClockTime::SECOND) };
+        let event = FallbackEvent {
+            active: true,
+            running_time: Some(gst::ClockTime::SECOND),
+        };
         let message = gst::message::Element::new(event.to_structure());
         assert_eq!(FallbackEvent::parse(&message), Some(event));
         assert_eq!(Stats::parse(&message), None);
