@@ -186,6 +186,11 @@ impl YuvRgb {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn coefficients(&self) -> Coefficients {
+        self.k
+    }
+
     /// Turns rows of Y, U, V into R, G, B in place. The result is not clamped: colours
     /// that YUV can express and RGB cannot lie outside [0, 1].
     ///

@@ -133,6 +133,12 @@ fn fastest() -> &'static Kernels {
     })
 }
 
+#[cfg(target_arch = "x86_64")]
+fn detect() -> &'static Kernels {
+    crate::simd::detect().unwrap_or(&PLAIN)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
 fn detect() -> &'static Kernels {
     &PLAIN
 }

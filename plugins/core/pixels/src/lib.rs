@@ -28,6 +28,8 @@ mod plain;
 pub mod post;
 pub mod resample;
 mod scaler;
+#[cfg(target_arch = "x86_64")]
+mod simd;
 pub mod stabilize;
 pub mod store;
 mod taps;

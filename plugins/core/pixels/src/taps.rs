@@ -76,6 +76,8 @@ pub(crate) struct Taps {
     by_tap: Vec<f32>,
     /// The starts of any 8 consecutive outputs lie within 8 samples.
     narrow: bool,
+    /// Every output is the source sample of the same index.
+    copy: bool,
 }
 
 impl Taps {
@@ -134,6 +136,7 @@ impl Taps {
             weights: vec![0.0; to * taps],
             by_tap: vec![0.0; padded * taps],
             narrow: true,
+            copy: false,
         };
         for (i, (first, weights)) in rows.iter().enumerate() {
             let begin = start[i].min(from - taps);
@@ -148,6 +151,7 @@ impl Taps {
             out.start[to..].fill(last);
         }
         out.narrow = out.start.chunks(8).all(|c| c[7] - c[0] < 8);
+        out.copy = taps == 1 && to == from && (0..to).all(|i| out.start[i] as usize == i);
         out
     }
 
@@ -181,6 +185,11 @@ impl Taps {
     /// Weights as [tap][output], each row as long as [`Taps::starts`].
     pub fn by_tap(&self) -> &[f32] {
         &self.by_tap
+    }
+
+    /// Whether the filter changes nothing.
+    pub fn is_copy(&self) -> bool {
+        self.copy
     }
 
     /// Whether the starts of 8 consecutive outputs (from a multiple of 8) lie within 8 samples.
