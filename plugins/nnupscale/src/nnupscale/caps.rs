@@ -79,7 +79,8 @@ pub(super) fn transform(
 }
 
 /// Writes colorimetry and chroma siting that the input leaves open into the output: their default
-/// depends on the size, and would change with it (BT.601 below 720 lines, BT.709 from there).
+/// depends on the size, and would change with it (BT.601 and centred chroma up to 576 lines, BT.709
+/// and chroma on the left above).
 fn pin_color(
     input: &gst::StructureRef,
     features: &gst::CapsFeaturesRef,
@@ -217,7 +218,11 @@ mod tests {
             "bt601",
             "the input's, not the size's"
         );
-        assert_eq!(s.get::<&str>("chroma-site").unwrap(), "mpeg2");
+        assert_eq!(
+            s.get::<&str>("chroma-site").unwrap(),
+            "jpeg",
+            "GStreamer's default for SD"
+        );
     }
 
     #[test]
