@@ -80,8 +80,10 @@ def open_pth(path):
 
     descriptor = spandrel.ModelLoader().load_from_state_dict(state)
     if descriptor.input_channels != descriptor.output_channels:
-        raise SystemExit(f"{path}: {descriptor.input_channels} channels in, "
-                         f"{descriptor.output_channels} out is not an upscaler of ours")
+        raise SystemExit(
+            f"{path}: {descriptor.input_channels} channels in, "
+            f"{descriptor.output_channels} out is not an upscaler of ours"
+        )
     net, name = descriptor.model, descriptor.architecture.name
     multiple = descriptor.size_requirements.multiple_of
     if hasattr(net, "window_size") and hasattr(net, "check_image_size"):

@@ -114,7 +114,8 @@ class Net(torch.nn.Module):
         for index, layer in enumerate(layers):
             for key, value in layer.weights.items():
                 self.register_buffer(f"{key}{index}", torch.from_numpy(value))
-        self.register_buffer("halving", torch.from_numpy(cubic_half())[None, None].repeat(3, 1, 1, 1))
+        halving = torch.from_numpy(cubic_half())[None, None].repeat(3, 1, 1, 1)
+        self.register_buffer("halving", halving)
         self.folded = self.find_skip() if fold else {}
 
     def find_skip(self):

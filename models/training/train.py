@@ -32,8 +32,12 @@ def parse_args():
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
     parser.add_argument("--lr", type=float, default=0, help="peak learning rate (0: by round)")
-    parser.add_argument("--depth", type=int, default=0, help="train a shallower net; a later round"
-                        " without it deepens that one")
+    parser.add_argument(
+        "--depth",
+        type=int,
+        default=0,
+        help="train a shallower net; a later round without it deepens that one",
+    )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--patch", type=int, default=48, help="side in input pixels")
     parser.add_argument("--seed", type=int, default=1)
@@ -184,6 +188,8 @@ def main():
             report()
             last_tick = time.monotonic()
     state["finished"] = True
+    record = {"minutes": args.minutes, "peak": peak, "depth": shape.depth, "step": state["step"]}
+    state["history"] = [*state.get("history", []), record]
     save()
     report()
 
