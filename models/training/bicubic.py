@@ -35,9 +35,7 @@ def resize_matrix(in_len, out_len, scale):
     mirror = np.concatenate([np.arange(in_len), np.arange(in_len)[::-1]])
     columns = mirror[taps % (2 * in_len)]
     rows = np.repeat(np.arange(out_len), taps.shape[1])
-    matrix = sparse.coo_matrix(
-        (weights.ravel(), (rows, columns.ravel())), shape=(out_len, in_len)
-    )
+    matrix = sparse.coo_matrix((weights.ravel(), (rows, columns.ravel())), shape=(out_len, in_len))
     return matrix.tocsr()
 
 

@@ -112,10 +112,9 @@ def clean_pairs(data, split, scale, work=WORK):
         np.savez(part, **arrays)
         part.rename(cache)
     with np.load(cache) as arrays:
-        count = len(arrays.files) // 2
-        return Pairs(
-            [arrays[f"lr{i}"] for i in range(count)], [arrays[f"hr{i}"] for i in range(count)], scale
-        )
+        indices = range(len(arrays.files) // 2)
+        lr, hr = [arrays[f"lr{i}"] for i in indices], [arrays[f"hr{i}"] for i in indices]
+        return Pairs(lr, hr, scale)
 
 
 if __name__ == "__main__":

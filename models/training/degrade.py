@@ -15,9 +15,9 @@ from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from bicubic import resize_u8, rgb_to_y
+from bicubic import resize_u8, rgb_to_y, to_u8
 from data import WORK, Pairs, photos
 
 FRAMES = 10
@@ -25,15 +25,19 @@ KEPT = (0, 4, 9)
 """Frames of each clip that are kept: the I-frame and two predicted ones."""
 SIZE = (768, 432)
 """High-resolution clip size: small enough to encode thousands, large enough to predict in."""
+SHRINK = (1.05, 4.0)
+"""From the softness of a camera's own pixels to the sharpness of a downscaled master."""
+BLURRED_SHARE = 0.3
+GRAINY_SHARE = 0.3
 CRF = (18, 36)
 CLEAN_SHARE = 0.12
-CLIPS = {"train": 560, "validation": 24}
+CLIPS = {"train": 700, "validation": 24}
 
 
 def moving_crop(image, random):
     """`FRAMES` luma planes of `SIZE`, a slow pan and zoom over an RGB image."""
     width, height = SIZE
-    shrink = random.uniform(1.6, 4.0)
+    shrink = float(np.exp(random.uniform(np.log(SHRINK[0]), np.log(SHRINK[1]))))
     limit = 0.9 * min(image.width / width, image.height / height)
     shrink = min(shrink, limit)
     zoom = 1 + random.uniform(-0.004, 0.004) * (random.random() < 0.4)
@@ -44,12 +48,20 @@ def moving_crop(image, random):
     travel = speed * (FRAMES - 1)
     low, high = np.maximum(0, -travel), np.minimum(room, room - travel)
     origin = np.where(high > low, low + random.random(2) * (high - low), np.clip(low, 0, room))
+    blur = random.uniform(0.4, 1.2) if random.random() < BLURRED_SHARE else 0
+    grain = random.uniform(0.5, 3.5) if random.random() < GRAINY_SHARE else 0
     planes = []
     for index in range(FRAMES):
         scale = shrink * zoom**index
         x, y = np.clip(origin + speed * index, 0, room)
         box = (x, y, x + width * scale, y + height * scale)
-        planes.append(rgb_to_y(np.asarray(image.resize(SIZE, Image.Resampling.BICUBIC, box=box))))
+        frame = image.resize(SIZE, Image.Resampling.BICUBIC, box=box)
+        if blur:
+            frame = frame.filter(ImageFilter.GaussianBlur(blur))
+        plane = rgb_to_y(np.asarray(frame))
+        if grain:
+            plane = to_u8(plane + random.standard_normal(plane.shape, np.float32) * grain)
+        planes.append(plane)
     return planes
 
 
@@ -99,7 +111,8 @@ def make_clips(job):
 
 def compressed_pairs(data, split, scale, work=WORK, jobs=1):
     """Encoded pairs of one split, cached in `work` as one `.npz`."""
-    settings = (split, scale, FRAMES, KEPT, SIZE, CRF, CLEAN_SHARE, CLIPS)
+    settings = (split, scale, FRAMES, KEPT, SIZE, SHRINK, BLURRED_SHARE, GRAINY_SHARE)
+    settings += (CRF, CLEAN_SHARE, CLIPS)
     key = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
     cache = Path(work) / f"compressed-x{scale}-{split}-{key}.npz"
     if not cache.exists():

@@ -10,6 +10,7 @@ x264 at CRF 28, upscaled, compared with the frames before all that.
 
 import argparse
 import configparser
+import json
 import subprocess
 import tempfile
 import time
@@ -39,6 +40,8 @@ CLIPS = (
     ("park_joy_480x270_10f.y4m", 0),
 )
 """Clips and the frame to start at. None of them, nor any still of them, is trained on."""
+CHOSEN_ON = ("flower_540p", "stream_of_water_360p")
+"""The two CC0 clips, which decisions about the compressed data were made on."""
 FRAMES = 24
 
 
@@ -77,9 +80,7 @@ def load(path, threads=1):
     graph = onnx.load(path).graph
     params = sum(int(np.prod(t.dims)) for t in graph.initializer if t.data_type == 1)
     section = ini["nnupscale"]
-    return Model(
-        path.stem, section.getint("scale"), params, section.getint("multiple"), session
-    )
+    return Model(path.stem, section.getint("scale"), params, section.getint("multiple"), session)
 
 
 def psnr(error, peak=255):
@@ -189,7 +190,8 @@ def clip_table(models, scores):
     header = ["clip", "bicubic, dB", *others, *(f"flicker {name}" for name in others)]
     rows = []
     for clip, (quality, flicker) in scores["bicubic"].items():
-        cells = [Path(clip).stem, f"{quality:.2f}"]
+        stem = Path(clip).stem
+        cells = [f"{stem} (*)" if stem in CHOSEN_ON else stem, f"{quality:.2f}"]
         cells += [f"{scores[name][clip][0] - quality:+.2f}" for name in others]
         cells += [f"{scores[name][clip][1] / flicker:.2f}" for name in others]
         rows.append(cells)
@@ -209,6 +211,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder that holds images/ and video/")
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--out", type=Path, default=REPORT)
+    parser.add_argument("--json", type=Path, help="also write the figures here, for cards.py")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--crf", type=int, nargs="*", default=[28])
     parser.add_argument("--only", nargs="*", help="model names (default: all)")
@@ -223,26 +226,31 @@ def main():
     options += " --timing" if args.timing else ""
     text += f"```\npython evaluate.py --data DIR{options}\n```\n\n"
     text += f"{__doc__.split(chr(10) * 2, 2)[2]}\n"
+    results = {}
     for scale in sorted({m.scale for m in every}):
         models = [bicubic(scale), *(m for m in every if m.scale == scale)]
         text += f"## x{scale}, images\n\nPSNR-Y in dB, mean over the set (gain over bicubic).\n\n"
-        text += image_table(models, measure_images(args.data, models, scale)) + "\n"
+        scores = measure_images(args.data, models, scale)
+        text += image_table(models, scores) + "\n"
+        results[f"images-x{scale}"] = scores
         for crf in [] if args.no_clips else args.crf:
             scores = measure_clips(args.data, models, scale, crf)
             text += f"## x{scale}, clips at x264 CRF {crf}\n\n"
             text += (
                 f"{FRAMES} frames a clip. PSNR-Y gain over bicubic in dB; `flicker`: RMS error of"
-                " the change between frames, divided by bicubic's.\n\n"
+                " the change between frames, divided by bicubic's. (*): decisions about the"
+                " training data looked at this clip.\n\n"
             )
             text += clip_table(models, scores) + "\n"
+            results[f"clips-x{scale}-crf{crf}"] = scores
     if args.timing:
         text += "## Speed\n\nONNX Runtime, CPU, float32, 640x360 in; median of one frame in ms.\n\n"
-        rows = [
-            [p.stem, *(f"{milliseconds(p, threads):.1f}" for threads in (1, 2))] for p in paths
-        ]
+        rows = [[p.stem, *(f"{milliseconds(p, threads):.1f}" for threads in (1, 2))] for p in paths]
         text += table(["model", "1 thread", "2 threads"], rows) + "\n"
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(text.rstrip() + "\n")
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1))
     print(text)
 
 

@@ -1,6 +1,6 @@
 """Exports trained models to `models/`: ONNX and modelinfo, checked against torch.
 
-    python export.py luma-x2-clean [...]        (no name: all that have a checkpoint)
+python export.py luma-x2-clean [...]        (no name: all that have a checkpoint)
 """
 
 import argparse

@@ -23,11 +23,12 @@ class ModelInfo:
     tier: str = "quality"
     variant: str = "clean"
     blend: str = ""
+    batch: str = "-1"
 
     def text(self):
         """The ini file."""
         planes = self.channels
-        dims = f"-1,-1,-1,{planes}" if self.layout == "nhwc" else f"-1,{planes},-1,-1"
+        dims = f"-1,-1,{planes}" if self.layout == "nhwc" else f"{planes},-1,-1"
         top = self.range.split(",")[1]
         lines = ["[modelinfo]", "version=1.0", f"group-id={self.name}", ""]
         for tensor, direction in ((self.input, "input"), (self.output, "output")):
@@ -36,7 +37,7 @@ class ModelInfo:
                 f"id={self.name}-{direction}",
                 f"group-id={self.name}",
                 "type=float32",
-                f"dims={dims}",
+                f"dims={self.batch},{dims}",
                 f"dir={direction}",
                 "dims-order=row-major",
                 "ranges=" + ";".join([f"0.0,{float(top)}"] * planes),

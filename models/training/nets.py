@@ -68,6 +68,8 @@ EDGES = torch.tensor(
     ],
     dtype=torch.float32,
 )
+IDENTITY = 0.5
+"""Share of its input that every square convolution starts with."""
 
 
 class FactoredConv(nn.Module):
@@ -99,7 +101,7 @@ class FactoredConv(nn.Module):
         kernel = self.plain + torch.einsum("omhw,mi->oihw", self.squeeze, self.expand)
         kernel = kernel + torch.einsum("koi,khw->oihw", self.edge_mix * self.edge_gain, self.edges)
         if self.identity:
-            kernel = kernel + F.pad(self.eye[..., None, None] * 0.5, (1, 1, 1, 1))
+            kernel = kernel + F.pad(self.eye[..., None, None] * IDENTITY, (1, 1, 1, 1))
         return kernel, self.bias
 
     def forward(self, x):
@@ -143,3 +145,20 @@ class LumaNet(nn.Module):
             )
             for name, kernel, bias, stride in convs
         ]
+
+
+def grow(state, shape):
+    """A state dict of a shallower net of the same shape, deepened without changing its output.
+
+    The new convolutions start as identities, which a ReLU of what is not negative passes.
+    """
+    net = LumaNet(shape)
+    depth = len({name.split(".")[1] for name in state if name.startswith("body.")})
+    deeper = net.state_dict()
+    with torch.no_grad():
+        for index in range(depth, shape.depth):
+            for part in ("plain", "squeeze", "edge_gain"):
+                deeper[f"body.{index}.{part}"].zero_()
+            channels = torch.arange(shape.channels)
+            deeper[f"body.{index}.plain"][channels, channels, 1, 1] = 1 - IDENTITY
+    return deeper | state

@@ -17,7 +17,7 @@ class Recipe:
 
 
 QUALITY = Shape(scale=2, channels=16, depth=4)
-FAST = Shape(scale=2, channels=16, depth=4, stride=2)
+FAST = Shape(scale=2, channels=16, depth=6, stride=2)
 QUALITY_X4 = Shape(scale=4, channels=16, depth=4)
 
 RECIPES = {

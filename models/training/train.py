@@ -10,13 +10,14 @@ command again after a finished round starts another one from the averaged weight
 import argparse
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from data import WORK, clean_pairs
-from nets import LumaNet
+from nets import LumaNet, grow
 from recipes import RECIPES
 
 CHECKPOINT_SECONDS = 60
@@ -31,6 +32,12 @@ def parse_args():
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
     parser.add_argument("--lr", type=float, default=0, help="peak learning rate (0: by round)")
+    parser.add_argument(
+        "--depth",
+        type=int,
+        default=0,
+        help="train a shallower net; a later round without it deepens that one",
+    )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--patch", type=int, default=48, help="side in input pixels")
     parser.add_argument("--seed", type=int, default=1)
@@ -88,13 +95,17 @@ def main():
     args.work.mkdir(parents=True, exist_ok=True)
     checkpoint = args.work / f"{args.model}.pt"
 
-    net = LumaNet(recipe.shape)
+    shape = recipe.shape
+    if args.depth:
+        shape = replace(shape, depth=args.depth)
+    net = LumaNet(shape)
     state = {"round": 1, "elapsed": 0.0, "step": 0, "total": 0.0, "finished": False}
     optimiser_state = None
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         state = saved["state"]
         if state["finished"]:
+            saved["average"] = grow(saved["average"], shape)
             net.load_state_dict(saved["average"])
             state |= {"round": state["round"] + 1, "elapsed": 0.0, "finished": False}
         else:
@@ -103,13 +114,13 @@ def main():
         average = saved["average"]
     else:
         if recipe.start:
-            net.load_state_dict(initial_weights(recipe, args.work))
+            net.load_state_dict(grow(initial_weights(recipe, args.work), shape))
         average = None
     net.to(device)
     if average is None:
         average = net.state_dict()
     average = {k: v.to(device).clone() for k, v in average.items()}
-    averaged = LumaNet(recipe.shape).to(device)
+    averaged = LumaNet(shape).to(device)
 
     warm = state["round"] > 1 or recipe.start is not None
     peak = args.lr or (1e-3 if warm else 2e-3)
@@ -177,6 +188,8 @@ def main():
             report()
             last_tick = time.monotonic()
     state["finished"] = True
+    record = {"minutes": args.minutes, "peak": peak, "depth": shape.depth, "step": state["step"]}
+    state["history"] = [*state.get("history", []), record]
     save()
     report()
 

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from bicubic import resize
+from export import build, max_difference
+from nets import LumaNet, Shape, grow
+from receptive import receptive_radius
+from recipes import RECIPES
+
+SHAPES = sorted({recipe.shape for recipe in RECIPES.values()}, key=str)
+
+
+def shaken(shape, seed=0):
+    """A net whose every parameter is away from its start."""
+    torch.manual_seed(seed)
+    net = LumaNet(shape).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.03 * torch.randn_like(parameter)
+    return net
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_untrained_net_is_bicubic(shape):
+    x = torch.rand(1, 1, 24, 32)
+    with torch.no_grad():
+        y = LumaNet(shape)(x)[0, 0].numpy()
+    expected = resize(x[0, 0].numpy(), shape.scale)
+    inside = slice(4 * shape.scale, -4 * shape.scale)
+    assert np.abs(y - expected)[inside, inside].max() < 1e-5
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_constant_input_has_no_dark_border(shape):
+    with torch.no_grad():
+        y = LumaNet(shape)(torch.full((1, 1, 16, 16), 0.7))
+    assert torch.allclose(y, torch.full_like(y, 0.7), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_export_equals_torch(shape):
+    net = shaken(shape)
+    assert max_difference(net, build(net, "net")) < 1e-4
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_graph_ends_in_a_pixel_shuffle_and_is_clean(shape):
+    nodes = build(LumaNet(shape), "net").graph.node
+    assert nodes[-1].op_type == "DepthToSpace"
+    assert {n.op_type for n in nodes} == {"Pad", "Conv", "Relu", "Add", "DepthToSpace"}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_overlap_is_the_receptive_radius(shape):
+    """A tile with the stated overlap is exact, and one aligned step less is not."""
+    net = shaken(shape)
+    assert receptive_radius(build(net, "net")) == (shape.radius, True)
+    step, scale, size = shape.stride, shape.scale, 24
+    frame = torch.rand(1, 1, 96, 96)
+    at = 36
+
+    def tile(overlap):
+        low, high = at - overlap, at + size + overlap
+        with torch.no_grad():
+            y = net(frame[..., low:high, low:high])
+        cut = slice(overlap * scale, (overlap + size) * scale)
+        return y[..., cut, cut]
+
+    with torch.no_grad():
+        inside = slice(at * scale, (at + size) * scale)
+        whole = net(frame)[..., inside, inside]
+    aligned = -(-shape.radius // step) * step
+    assert torch.allclose(tile(aligned), whole, atol=1e-5)
+    assert not torch.allclose(tile(aligned - step), whole, atol=1e-5)
+
+
+def test_growing_changes_nothing():
+    shallow, deep = Shape(2, 16, 4, 2), Shape(2, 16, 6, 2)
+    small, large = shaken(shallow), LumaNet(deep)
+    large.load_state_dict(grow(small.state_dict(), deep))
+    x = torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(small(x), large(x), atol=1e-6)
