@@ -33,7 +33,7 @@ pub struct Stabilizer {
     /// exp(-(d / 6)^2) by the sum of differences over the box.
     weights: Vec<f32>,
     sums: Vec<u16>,
-    alpha_in: Vec<f32>,
+    boxed: Vec<u16>,
     alpha: Vec<f32>,
     /// The input column of each output column.
     columns: Vec<u32>,
@@ -77,7 +77,7 @@ impl Stabilizer {
                 .map(|sum| (-(mean(sum) / MOTION).powi(2)).exp() as f32)
                 .collect(),
             sums: vec![0; in_w + BOX - 1],
-            alpha_in: vec![0.0; in_w],
+            boxed: vec![0; in_w],
             alpha: vec![0.0; out_w],
             columns: (0..out_w).map(|x| (x * in_w / out_w) as u32).collect(),
             lines: [line.clone(), line.clone(), line],
@@ -181,12 +181,25 @@ impl Stabilizer {
         let (first, last) = (sums[0], sums[width - 1]);
         self.sums[..REACH].fill(first);
         self.sums[REACH + width..].fill(last);
-        for (a, s) in self.alpha_in.iter_mut().zip(self.sums.windows(BOX)) {
-            let sum: u16 = s.iter().sum();
-            *a = amount * self.weights[usize::from(sum)];
+        let boxed = &mut self.boxed[..width];
+        boxed.fill(0);
+        for dx in 0..BOX {
+            for (b, s) in boxed.iter_mut().zip(&self.sums[dx..]) {
+                *b += s;
+            }
         }
-        for (a, x) in self.alpha.iter_mut().zip(&self.columns) {
-            *a = self.alpha_in[*x as usize];
+        let weight = |sum: &u16| amount * self.weights[usize::from(*sum)];
+        match self.output.0 == 2 * width {
+            true => {
+                for (pair, sum) in self.alpha.as_chunks_mut::<2>().0.iter_mut().zip(boxed) {
+                    *pair = [weight(sum); 2];
+                }
+            }
+            false => {
+                for (a, x) in self.alpha.iter_mut().zip(&self.columns) {
+                    *a = weight(&boxed[*x as usize]);
+                }
+            }
         }
     }
 }
