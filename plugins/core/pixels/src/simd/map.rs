@@ -25,7 +25,7 @@ pub(super) fn mix_row(dst: &mut [u8], classical: &[u8], weight: f32, layout: Lay
     if layout.bytes == 1 {
         // Bytes to keep, by their index modulo 4.
         let mask = (0..4).fold(0u32, |m, i| {
-            m | u32::from(keep >> i & 1) * (0xff << (8 * i))
+            m | (u32::from((keep >> i) & 1) * (0xff << (8 * i)))
         });
         let mask = _mm256_set1_epi32(mask as i32);
         let max = _mm256_set1_epi32(layout.max as i32);
