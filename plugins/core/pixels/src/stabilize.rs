@@ -1,5 +1,6 @@
 //! Less flicker: a motion-adaptive exponential average of what the net adds.
 
+use crate::error::zeros;
 use crate::format::Family;
 use crate::kernels::{self, Kernels, Quant};
 use crate::{CompRef, FrameMut, FrameRef, MAX_DIMENSION, PixelError, PixelFormat};
@@ -46,7 +47,7 @@ impl Stabilizer {
     /// pixels after upscaling.
     ///
     /// # Errors
-    /// If a size is 0 or too large.
+    /// If a size is 0 or too large, or there is not enough memory.
     pub fn new(
         format: PixelFormat,
         in_w: usize,
@@ -68,9 +69,9 @@ impl Stabilizer {
             input: (in_w, in_h),
             output: (out_w, out_h),
             primed: false,
-            previous: vec![0; in_w * in_h],
-            difference: vec![0; in_w * in_h],
-            state: vec![0; out_w * out_h * smoothed(format)],
+            previous: zeros(in_w * in_h)?,
+            difference: zeros(in_w * in_h)?,
+            state: zeros(out_w * out_h * smoothed(format))?,
             // The residual spans depth + 1 bits; the rest of i16 is fraction.
             unit: 2.0f32.powi(14 - i32::from(info.depth)),
             weights: (0..=255 * BOX * BOX)

@@ -1,6 +1,8 @@
 //! Whole operations on every format: SIMD against plain, at awkward sizes and strides, and
 //! nothing but the frame's own samples may be written.
 
+#![allow(clippy::unwrap_used)]
+
 use gstneural_pixels::*;
 
 /// Planes with odd strides, odd addresses and bytes around the rows that must survive.
