@@ -67,4 +67,32 @@ pub enum PixelError {
         /// Destination samples.
         to: usize,
     },
+    /// There is not enough memory.
+    #[error("{bytes} bytes of memory are not to be had")]
+    Memory {
+        /// Bytes that were asked for.
+        bytes: usize,
+    },
+}
+
+/// `n` zeros, or an error where `vec!` would abort the process.
+pub(crate) fn zeros<T: Copy + Default>(n: usize) -> Result<Vec<T>, PixelError> {
+    let mut out = Vec::new();
+    let bytes = n.saturating_mul(size_of::<T>());
+    out.try_reserve_exact(n)
+        .map_err(|_| PixelError::Memory { bytes })?;
+    out.resize(n, T::default());
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_sizes_are_errors() {
+        assert_eq!(zeros::<u8>(3), Ok(vec![0; 3]));
+        let bytes = isize::MAX as usize;
+        assert_eq!(zeros::<u8>(bytes), Err(PixelError::Memory { bytes }));
+    }
 }

@@ -1,6 +1,7 @@
 //! Frames: planes of memory with a format, a size and a colour description.
 
 use crate::component::needed;
+use crate::error::zeros;
 use crate::format::subsampled;
 use crate::{Color, CompMut, CompRef, CompShape, MAX_DIMENSION, PixelError, PixelFormat};
 
@@ -297,7 +298,7 @@ impl FrameBuf {
     /// A frame of zeros.
     ///
     /// # Errors
-    /// If the size is outside 1..=[`MAX_DIMENSION`].
+    /// If the size is outside 1..=[`MAX_DIMENSION`] or there is not enough memory.
     pub fn new(
         format: PixelFormat,
         width: usize,
@@ -315,7 +316,7 @@ impl FrameBuf {
         }
         Ok(Self {
             header,
-            data: vec![0; total],
+            data: zeros(total)?,
             planes,
         })
     }

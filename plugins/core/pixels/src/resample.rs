@@ -3,6 +3,7 @@
 pub use crate::scaler::{ChromaDown, ChromaUp, FrameScaler, chroma_phase};
 pub use crate::taps::Filter;
 
+use crate::error::zeros;
 use crate::kernels::{self, Kernels, Quant, Ring};
 use crate::taps::{MAX_FLOATS, Mapping, PADDING, Taps};
 use crate::{CompMut, CompRef, MAX_DIMENSION, PixelError};
@@ -74,7 +75,7 @@ impl Resampler {
         }
         Ok(Self {
             line: vec![0.0; src.0 + PADDING],
-            ring: vec![0.0; ring],
+            ring: zeros(ring)?,
             out: vec![0.0; dst.0],
             across,
             down,

@@ -1,5 +1,6 @@
 //! Less flicker: a motion-adaptive exponential average of what the net adds.
 
+use crate::error::zeros;
 use crate::format::Family;
 use crate::kernels::{self, Kernels, Quant};
 use crate::{CompRef, FrameMut, FrameRef, MAX_DIMENSION, PixelError, PixelFormat};
@@ -33,7 +34,7 @@ pub struct Stabilizer {
     /// exp(-(d / 6)^2) by the sum of differences over the box.
     weights: Vec<f32>,
     sums: Vec<u16>,
-    alpha_in: Vec<f32>,
+    boxed: Vec<u16>,
     alpha: Vec<f32>,
     /// The input column of each output column.
     columns: Vec<u32>,
@@ -46,7 +47,7 @@ impl Stabilizer {
     /// pixels after upscaling.
     ///
     /// # Errors
-    /// If a size is 0 or too large.
+    /// If a size is 0 or too large, or there is not enough memory.
     pub fn new(
         format: PixelFormat,
         in_w: usize,
@@ -68,16 +69,16 @@ impl Stabilizer {
             input: (in_w, in_h),
             output: (out_w, out_h),
             primed: false,
-            previous: vec![0; in_w * in_h],
-            difference: vec![0; in_w * in_h],
-            state: vec![0; out_w * out_h * smoothed(format)],
+            previous: zeros(in_w * in_h)?,
+            difference: zeros(in_w * in_h)?,
+            state: zeros(out_w * out_h * smoothed(format))?,
             // The residual spans depth + 1 bits; the rest of i16 is fraction.
             unit: 2.0f32.powi(14 - i32::from(info.depth)),
             weights: (0..=255 * BOX * BOX)
                 .map(|sum| (-(mean(sum) / MOTION).powi(2)).exp() as f32)
                 .collect(),
             sums: vec![0; in_w + BOX - 1],
-            alpha_in: vec![0.0; in_w],
+            boxed: vec![0; in_w],
             alpha: vec![0.0; out_w],
             columns: (0..out_w).map(|x| (x * in_w / out_w) as u32).collect(),
             lines: [line.clone(), line.clone(), line],
@@ -181,12 +182,25 @@ impl Stabilizer {
         let (first, last) = (sums[0], sums[width - 1]);
         self.sums[..REACH].fill(first);
         self.sums[REACH + width..].fill(last);
-        for (a, s) in self.alpha_in.iter_mut().zip(self.sums.windows(BOX)) {
-            let sum: u16 = s.iter().sum();
-            *a = amount * self.weights[usize::from(sum)];
+        let boxed = &mut self.boxed[..width];
+        boxed.fill(0);
+        for dx in 0..BOX {
+            for (b, s) in boxed.iter_mut().zip(&self.sums[dx..]) {
+                *b += s;
+            }
         }
-        for (a, x) in self.alpha.iter_mut().zip(&self.columns) {
-            *a = self.alpha_in[*x as usize];
+        let weight = |sum: &u16| amount * self.weights[usize::from(*sum)];
+        match self.output.0 == 2 * width {
+            true => {
+                for (pair, sum) in self.alpha.as_chunks_mut::<2>().0.iter_mut().zip(boxed) {
+                    *pair = [weight(sum); 2];
+                }
+            }
+            false => {
+                for (a, x) in self.alpha.iter_mut().zip(&self.columns) {
+                    *a = weight(&boxed[*x as usize]);
+                }
+            }
         }
     }
 }

@@ -37,7 +37,7 @@ pub fn store(
 
 /// Depth-to-space in the copy-out.
 ///
-/// `src` is [r * r][src_h][src_w], with `plane_stride` and `row_stride` in elements;
+/// `src` is `[r * r][src_h][src_w]`, with `plane_stride` and `row_stride` in elements;
 /// output pixel (r * j + dy, r * i + dx) is `src[dy * r + dx][j][i]`, the order of
 /// PixelShuffle and of ONNX DepthToSpace in CRD mode for one output channel. Writes the
 /// part of the shuffled image that begins at (`ox`, `oy`) and is `w` x `h` output pixels

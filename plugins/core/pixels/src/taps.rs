@@ -178,21 +178,25 @@ impl Taps {
     }
 
     /// Starts, padded to a multiple of 8; `start + taps <= from`.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub fn starts(&self) -> &[i32] {
         &self.start
     }
 
     /// Weights as [tap][output], each row as long as [`Taps::starts`].
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub fn by_tap(&self) -> &[f32] {
         &self.by_tap
     }
 
     /// Whether the filter changes nothing.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub fn is_copy(&self) -> bool {
         self.copy
     }
 
     /// Whether the starts of 8 consecutive outputs (from a multiple of 8) lie within 8 samples.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub fn narrow(&self) -> bool {
         self.narrow
     }

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::*;
 use crate::component::Layout;
-use crate::kernels::{Quant, Shuffle};
+use crate::kernels::Quant;
 use crate::plain;
 
 /// 8 raw samples from the beginning of `src` as 32-bit lanes; `None` if fewer bytes are
@@ -199,222 +199,99 @@ fn store_into_lanes(src: &[f32], q: Quant, layout: Layout, dst: &mut [u8]) -> us
     done
 }
 
-/// Any layout: quantised by the piece, then written one by one.
+/// Samples that [`store_scattered`] quantises at a time.
+const PIECE: usize = 96;
+
+/// Any layout: quantised by the piece, then spread.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn store_scattered(src: &[f32], q: Quant, layout: Layout, dst: &mut [u8]) {
-    const PIECE: usize = 64;
-    let unit = layout.step * layout.bytes;
+    let packed = Layout { step: 1, ..layout };
     let mut piece = [0u8; 2 * PIECE];
     for (i, src) in src.chunks(PIECE).enumerate() {
-        let dst = &mut dst[i * PIECE * unit..];
         let n = src.len();
-        if layout.bytes == 1 {
-            let done = store_bytes(src, q, &mut piece);
-            plain::store_row(
-                &src[done..],
-                q,
-                Layout { step: 1, ..layout },
-                &mut piece[done..],
-            );
-            for (to, v) in dst.chunks_mut(unit).zip(&piece[..n]) {
-                to[0] = *v;
-            }
-        } else {
-            let packed = Layout { step: 1, ..layout };
-            let done = store_words(src, q, layout, &mut piece);
-            plain::store_row(&src[done..], q, packed, &mut piece[2 * done..]);
-            for (to, v) in dst.chunks_mut(unit).zip(piece[..2 * n].as_chunks::<2>().0) {
-                to[..2].copy_from_slice(v);
-            }
-        }
+        let done = match layout.bytes {
+            1 => store_bytes(src, q, &mut piece),
+            _ => store_words(src, q, layout, &mut piece),
+        };
+        plain::store_row(&src[done..], q, packed, &mut piece[done * layout.bytes..]);
+        let dst = &mut dst[i * PIECE * layout.step * layout.bytes..];
+        spread(&piece[..n * layout.bytes], layout, dst);
     }
 }
 
-/// See [`plain::shuffle_row`].
-#[target_feature(enable = "avx2")]
-pub(super) fn shuffle_row(src: &[f32], s: Shuffle, q: Quant, layout: Layout, dst: &mut [u8]) {
-    // Up to a whole group of r outputs, groups, and what is left.
-    let head = ((s.r - s.first) % s.r).min(s.n);
-    let unit = layout.step * layout.bytes;
-    if head > 0 {
-        plain::shuffle_row(src, Shuffle { n: head, ..s }, q, layout, dst);
-        if head == s.n {
-            return;
-        }
-    }
-    let src = if head > 0 { &src[1..] } else { src };
-    let groups = (s.n - head) / s.r;
-    let dst = &mut dst[head * unit..];
-    let done = match (layout.bytes, layout.step, s.r) {
-        (1, 1, 2) => shuffle_2_bytes(src, s.plane_stride, groups, q, dst),
-        (2, 1, 2) => shuffle_2_words(src, s.plane_stride, groups, q, layout, dst),
-        (1, 1, 4) => shuffle_4_bytes(src, s.plane_stride, groups, q, dst),
-        (2, 1, 4) => shuffle_4_words(src, s.plane_stride, groups, q, layout, dst),
-        _ => {
-            let spread = Layout {
-                step: layout.step * s.r,
-                ..layout
-            };
-            for dx in 0..if groups > 0 { s.r } else { 0 } {
-                let row = &src[dx * s.plane_stride..][..groups];
-                store_row(row, q, spread, &mut dst[dx * unit..]);
-            }
-            groups
-        }
-    };
-    let n = s.n - head - done * s.r;
-    if n > 0 {
-        let rest = Shuffle { first: 0, n, ..s };
-        plain::shuffle_row(&src[done..], rest, q, layout, &mut dst[done * s.r * unit..]);
-    }
-}
-
-/// The `N` rows of a group, `groups` long.
-#[inline(always)]
-fn planes<const N: usize>(src: &[f32], plane_stride: usize, groups: usize) -> [&[[f32; 8]]; N] {
-    std::array::from_fn(|dx| match groups {
-        0..8 => &[],
-        _ => src[dx * plane_stride..][..groups].as_chunks().0,
-    })
-}
-
-/// 8 + 8 values as the low and high halves of 32-bit lanes, `bits` apart.
+/// Writes consecutive samples, shifted up already, in the given layout.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn shuffle_2_bytes(
-    src: &[f32],
-    plane_stride: usize,
-    groups: usize,
-    q: Quant,
-    dst: &mut [u8],
-) -> usize {
-    let q = Quant8::new(q);
-    let [a, b] = planes::<2>(src, plane_stride, groups);
-    let (a2, b2) = (a.as_chunks::<2>(), b.as_chunks::<2>());
-    let mut done = 0;
-    for (([a0, a1], [b0, b1]), to) in a2.0.iter().zip(b2.0).zip(dst.as_chunks_mut().0) {
-        let (a0, a1) = (q.apply(load_ps(a0)), q.apply(load_ps(a1)));
-        let (b0, b1) = (q.apply(load_ps(b0)), q.apply(load_ps(b1)));
-        let low = _mm256_or_si256(a0, _mm256_slli_epi32::<8>(b0));
-        let high = _mm256_or_si256(a1, _mm256_slli_epi32::<8>(b1));
-        store_32(to, pack_16(low, high));
-        done += 16;
+pub(super) fn spread(samples: &[u8], layout: Layout, dst: &mut [u8]) {
+    let done = match (layout.bytes, layout.step) {
+        (1, 3) => spread_3(samples, dst),
+        (1, 2) | (1, 4) => spread_lanes(samples, layout.step, dst),
+        _ => 0,
+    };
+    let unit = layout.step * layout.bytes;
+    let (samples, dst) = (&samples[done * layout.bytes..], &mut dst[done * unit..]);
+    if layout.bytes == 1 {
+        for (to, v) in dst.chunks_mut(unit).zip(samples) {
+            to[0] = *v;
+        }
+    } else {
+        for (to, v) in dst.chunks_mut(unit).zip(samples.as_chunks::<2>().0) {
+            to[..2].copy_from_slice(v);
+        }
     }
-    for (a, b) in a2.1.iter().zip(b2.1) {
-        let (a, b) = (q.apply(load_ps(a)), q.apply(load_ps(b)));
-        let Some(to) = dst[2 * done..].first_chunk_mut() else {
+}
+
+/// Bytes with step 2 or 4, 8 at a time; the other bytes are kept.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn spread_lanes(samples: &[u8], step: usize, dst: &mut [u8]) -> usize {
+    let mut done = 0;
+    for eight in samples.as_chunks().0 {
+        if step == 2 {
+            let Some(to) = dst[2 * done..].first_chunk_mut() else {
+                return done;
+            };
+            let kept = _mm_and_si128(load_16(to), _mm_set1_epi16(0xff00u16 as i16));
+            store_16(to, _mm_or_si128(kept, _mm_cvtepu8_epi16(load_8(eight))));
+        } else {
+            let Some(to) = dst[4 * done..].first_chunk_mut() else {
+                return done;
+            };
+            let kept = _mm256_and_si256(load_32(to), _mm256_set1_epi32(!0xff));
+            store_32(
+                to,
+                _mm256_or_si256(kept, _mm256_cvtepu8_epi32(load_8(eight))),
+            );
+        }
+        done += 8;
+    }
+    done
+}
+
+/// Bytes with step 3, 16 at a time as three 16-byte windows; the other bytes are kept.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn spread_3(samples: &[u8], dst: &mut [u8]) -> usize {
+    // Where each byte of a window comes from; -1 keeps the byte that is there.
+    let from = [
+        _mm_setr_epi8(0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1, 5),
+        _mm_setr_epi8(-1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10, -1),
+        _mm_setr_epi8(
+            -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1, -1,
+        ),
+    ];
+    let mut done = 0;
+    for sixteen in samples.as_chunks().0 {
+        let Some(to) = dst[3 * done..].first_chunk_mut::<48>() else {
             return done;
         };
-        store_16(
-            to,
-            pack_8_words(_mm256_or_si256(a, _mm256_slli_epi32::<8>(b))),
-        );
-        done += 8;
+        let values = load_16(sixteen);
+        for (to, from) in to.as_chunks_mut().0.iter_mut().zip(from) {
+            let new = _mm_shuffle_epi8(values, from);
+            store_16(to, _mm_blendv_epi8(new, load_16(to), from));
+        }
+        done += 16;
     }
     done
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn shuffle_2_words(
-    src: &[f32],
-    plane_stride: usize,
-    groups: usize,
-    q: Quant,
-    layout: Layout,
-    dst: &mut [u8],
-) -> usize {
-    let q = Quant8::new(q);
-    let shift = _mm_cvtsi32_si128(layout.shift as i32);
-    let [a, b] = planes::<2>(src, plane_stride, groups);
-    let mut done = 0;
-    for ((a, b), to) in a.iter().zip(b).zip(dst.as_chunks_mut().0) {
-        let (a, b) = (q.apply(load_ps(a)), q.apply(load_ps(b)));
-        let both = _mm256_or_si256(a, _mm256_slli_epi32::<16>(b));
-        store_32(to, _mm256_sll_epi16(both, shift));
-        done += 8;
-    }
-    done
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn shuffle_4_bytes(
-    src: &[f32],
-    plane_stride: usize,
-    groups: usize,
-    q: Quant,
-    dst: &mut [u8],
-) -> usize {
-    let q = Quant8::new(q);
-    let [a, b, c, d] = planes::<4>(src, plane_stride, groups);
-    let mut done = 0;
-    for ((((a, b), c), d), to) in a.iter().zip(b).zip(c).zip(d).zip(dst.as_chunks_mut().0) {
-        let (a, b) = (q.apply(load_ps(a)), q.apply(load_ps(b)));
-        let (c, d) = (q.apply(load_ps(c)), q.apply(load_ps(d)));
-        let ab = _mm256_or_si256(a, _mm256_slli_epi32::<8>(b));
-        let cd = _mm256_or_si256(c, _mm256_slli_epi32::<8>(d));
-        store_32(to, _mm256_or_si256(ab, _mm256_slli_epi32::<16>(cd)));
-        done += 8;
-    }
-    done
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn shuffle_4_words(
-    src: &[f32],
-    plane_stride: usize,
-    groups: usize,
-    q: Quant,
-    layout: Layout,
-    dst: &mut [u8],
-) -> usize {
-    let q = Quant8::new(q);
-    let shift = _mm_cvtsi32_si128(layout.shift as i32);
-    let [a, b, c, d] = planes::<4>(src, plane_stride, groups);
-    let (to, _) = dst.as_chunks_mut::<32>();
-    let mut done = 0;
-    for ((((a, b), c), d), [low, high]) in a.iter().zip(b).zip(c).zip(d).zip(to.as_chunks_mut().0) {
-        let (a, b) = (q.apply(load_ps(a)), q.apply(load_ps(b)));
-        let (c, d) = (q.apply(load_ps(c)), q.apply(load_ps(d)));
-        let ab = _mm256_sll_epi16(_mm256_or_si256(a, _mm256_slli_epi32::<16>(b)), shift);
-        let cd = _mm256_sll_epi16(_mm256_or_si256(c, _mm256_slli_epi32::<16>(d)), shift);
-        let (even, odd) = (_mm256_unpacklo_epi32(ab, cd), _mm256_unpackhi_epi32(ab, cd));
-        store_32(low, _mm256_permute2x128_si256::<0x20>(even, odd));
-        store_32(high, _mm256_permute2x128_si256::<0x31>(even, odd));
-        done += 8;
-    }
-    done
-}
-
-/// See [`plain::shuffle_row_f32`].
-#[target_feature(enable = "avx2")]
-pub(super) fn shuffle_row_f32(src: &[f32], s: Shuffle, dst: &mut [f32]) {
-    let dst = &mut dst[..s.n];
-    let groups = s.n / s.r;
-    if s.first != 0 || s.r != 2 {
-        return plain::shuffle_row_f32(src, s, dst);
-    }
-    let [a, b] = planes::<2>(src, s.plane_stride, groups);
-    let mut done = 0;
-    for ((a, b), [low, high]) in a
-        .iter()
-        .zip(b)
-        .zip(dst.as_chunks_mut::<8>().0.as_chunks_mut().0)
-    {
-        let (a, b) = (load_ps(a), load_ps(b));
-        let (even, odd) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-        store_ps(low, _mm256_permute2f128_ps::<0x20>(even, odd));
-        store_ps(high, _mm256_permute2f128_ps::<0x31>(even, odd));
-        done += 8;
-    }
-    let rest = Shuffle {
-        n: s.n - 2 * done,
-        ..s
-    };
-    if rest.n > 0 {
-        plain::shuffle_row_f32(&src[done..], rest, &mut dst[2 * done..]);
-    }
 }

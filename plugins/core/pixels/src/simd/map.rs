@@ -25,7 +25,7 @@ pub(super) fn mix_row(dst: &mut [u8], classical: &[u8], weight: f32, layout: Lay
     if layout.bytes == 1 {
         // Bytes to keep, by their index modulo 4.
         let mask = (0..4).fold(0u32, |m, i| {
-            m | u32::from(keep >> i & 1) * (0xff << (8 * i))
+            m | (u32::from((keep >> i) & 1) * (0xff << (8 * i)))
         });
         let mask = _mm256_set1_epi32(mask as i32);
         let max = _mm256_set1_epi32(layout.max as i32);
@@ -86,5 +86,42 @@ pub(super) fn smooth_row(
     alpha: &[f32],
     unit: f32,
 ) {
-    plain::smooth_row(out, classical, state, alpha, unit);
+    let n = out.len();
+    assert!(
+        classical.len() >= n && state.len() >= n && alpha.len() >= n,
+        "rows differ"
+    );
+    let (unit8, inverse) = (_mm256_set1_ps(unit), _mm256_set1_ps(1.0 / unit));
+    let (least, most) = (_mm256_set1_ps(-32768.0), _mm256_set1_ps(32767.0));
+    let (up, down) = (_mm256_set1_ps(32768.5), _mm256_set1_epi32(32768));
+    let (chunks, _) = out.as_chunks_mut::<8>();
+    let (classical8, alpha8) = (classical.as_chunks().0, alpha.as_chunks().0);
+    let (state8, _) = state.as_chunks_mut::<8>();
+    for (((o, c), s), a) in chunks.iter_mut().zip(classical8).zip(state8).zip(alpha8) {
+        let c = load_ps(c);
+        let residual = _mm256_sub_ps(load_ps(o), c);
+        // SAFETY: the array is 16 readable bytes; no alignment is required.
+        let old = unsafe { _mm_loadu_si128(s.as_ptr().cast()) };
+        let old = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(old)), inverse);
+        let change = _mm256_mul_ps(load_ps(a), _mm256_sub_ps(old, residual));
+        let new = _mm256_add_ps(residual, change);
+        let scaled = _mm256_max_ps(_mm256_mul_ps(new, unit8), least);
+        let scaled = _mm256_add_ps(_mm256_min_ps(scaled, most), up);
+        let kept = _mm256_sub_epi32(_mm256_cvttps_epi32(scaled), down);
+        let kept = _mm_packs_epi32(
+            _mm256_castsi256_si128(kept),
+            _mm256_extracti128_si256::<1>(kept),
+        );
+        // SAFETY: the array is 16 writable bytes; no alignment is required.
+        unsafe { _mm_storeu_si128(s.as_mut_ptr().cast(), kept) };
+        store_ps(o, _mm256_add_ps(c, new));
+    }
+    let done = n - n % 8;
+    plain::smooth_row(
+        &mut out[done..],
+        &classical[done..],
+        &mut state[done..],
+        &alpha[done..],
+        unit,
+    );
 }

@@ -4,6 +4,7 @@
 mod convert;
 mod filter;
 mod map;
+mod shuffle;
 
 use std::arch::x86_64::*;
 
@@ -33,8 +34,8 @@ use crate::taps::Taps;
 table! {
     load_row: convert(src: &[u8], layout: Layout, scale: f32, bias: f32, dst: &mut [f32]),
     store_row: convert(src: &[f32], q: Quant, layout: Layout, dst: &mut [u8]),
-    shuffle_row: convert(src: &[f32], s: Shuffle, q: Quant, layout: Layout, dst: &mut [u8]),
-    shuffle_row_f32: convert(src: &[f32], s: Shuffle, dst: &mut [f32]),
+    shuffle_row: shuffle(src: &[f32], s: Shuffle, q: Quant, layout: Layout, dst: &mut [u8]),
+    shuffle_row_f32: shuffle(src: &[f32], s: Shuffle, dst: &mut [f32]),
     hfilter: filter(src: &[f32], taps: &Taps, dst: &mut [f32]),
     vfilter: filter(ring: Ring<'_>, start: usize, weights: &[f32], dst: &mut [f32]),
     mix_row: map(dst: &mut [u8], classical: &[u8], weight: f32, layout: Layout, keep: u8),
