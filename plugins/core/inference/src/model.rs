@@ -18,6 +18,10 @@ use crate::{
 
 /// Overlap used for networks that look at the whole image, in input pixels.
 const GLOBAL_OVERLAP: usize = 16;
+/// Largest side of a fixed input.
+const MAX_FIXED_SIDE: usize = 8192;
+/// Most images of a fixed batch.
+const MAX_FIXED_BATCH: usize = 64;
 /// Side of the trial input, a multiple of every window size in use but 7.
 const TRIAL: usize = 64;
 
@@ -103,9 +107,9 @@ impl Model {
                 t.dims
                     .iter()
                     .map(|d| usize::try_from(*d).unwrap_or(0))
-                    .product::<usize>()
+                    .fold(1usize, usize::saturating_mul)
             })
-            .sum();
+            .fold(0usize, usize::saturating_add);
         let graph = proto.graph.mut_or_insert_default();
         let [input] = <[Port; 1]>::try_from(graph::inputs(graph)).map_err(|ports| {
             format(format!(
@@ -513,10 +517,14 @@ impl Shape {
                 });
             }
         };
-        if fixed_size.is_some_and(|(w, h)| w > 1 << 14 || h > 1 << 14) {
+        let side = fixed_size.map_or(0, |(w, h)| w.max(h));
+        let batch = fixed(n).unwrap_or(1);
+        if side > MAX_FIXED_SIDE || batch > MAX_FIXED_BATCH {
             return Err(Error::Format {
                 path: path.to_path_buf(),
-                reason: "its fixed input is larger than 16384 pixels".into(),
+                reason: format!(
+                    "its fixed input of {batch} images with a side of {side} is larger than {MAX_FIXED_BATCH} images of {MAX_FIXED_SIDE} pixels"
+                ),
             });
         }
         Ok(Self {
