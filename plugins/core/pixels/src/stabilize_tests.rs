@@ -140,3 +140,45 @@ fn constant_net_output_stays_constant() {
         assert_eq!(out.as_ref().plane(0).data, net.as_ref().plane(0).data);
     }
 }
+
+#[test]
+fn a_cut_forgets_even_what_stood_still() {
+    // Black bars stay where they are from one scene to the next.
+    let mut random = Random::new(15);
+    let format = PixelFormat::Gray8;
+    let classical = flat(format, 32, 24, 100);
+    let scene = |level: u32| {
+        let mut frame = flat(format, 16, 12, 16);
+        frame
+            .as_mut()
+            .component_mut(0)
+            .rect(8, 0, 8, 12)
+            .fill(level);
+        frame
+    };
+    for (level, passes) in [(60, false), (200, true)] {
+        let mut s = Stabilizer::new(format, 16, 12, 32, 24).unwrap();
+        let (mut first, net) = (
+            noisy(&classical, &mut random, 9),
+            noisy(&classical, &mut random, 9),
+        );
+        s.run(
+            &scene(16).as_ref(),
+            &classical.as_ref(),
+            &mut first.as_mut(),
+            0.9,
+        );
+        let mut out = net.clone();
+        s.run(
+            &scene(level).as_ref(),
+            &classical.as_ref(),
+            &mut out.as_mut(),
+            0.9,
+        );
+        assert_eq!(
+            out.as_ref().plane(0).data == net.as_ref().plane(0).data,
+            passes,
+            "{level}"
+        );
+    }
+}
