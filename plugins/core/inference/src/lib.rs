@@ -1,2 +1,32 @@
-//! Super-resolution models: metadata, ONNX import, sessions and tiles.
+//! Super-resolution models: metadata, ONNX import, sessions, tiles.
+//!
+//! A [`Model`] is loaded from an ONNX file found by a [`ModelStore`]; an [`Engine`] opens it for
+//! one frame size and format and turns frames into frames. Nothing here knows of GStreamer.
+
 #![deny(missing_docs)]
+
+mod engine;
+#[cfg(test)]
+mod engine_tests;
+mod error;
+mod graph;
+mod info;
+mod load_control;
+mod model;
+mod onnx;
+pub mod runtime;
+mod session;
+mod sink;
+mod store;
+mod tensor;
+mod tiles;
+mod upscaler;
+
+pub use engine::{Engine, Item, Mode, Options, Previous, Report, Tile};
+pub use error::{Error, Result};
+pub use info::{Blend, Channels, Declared, KEYS, MAX_SCALE, sidecar};
+pub use load_control::{Decision, LoadControl};
+pub use model::{Model, ModelInfo};
+pub use store::{Entry, MODEL_PATH_VARIABLE, ModelStore};
+pub use tensor::{ElementType, Layout};
+pub use upscaler::{Compare, Frame, Upscaler, UpscalerOptions};

@@ -1,0 +1,49 @@
+"""The shipped models: which network, which data, starting from which weights."""
+
+from dataclasses import dataclass
+
+from nets import Shape
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model."""
+
+    shape: Shape
+    variant: str
+    tier: str
+    start: str | None
+    description: str
+
+
+QUALITY = Shape(scale=2, channels=16, depth=4)
+FAST = Shape(scale=2, channels=16, depth=4, stride=2)
+QUALITY_X4 = Shape(scale=4, channels=16, depth=4)
+
+RECIPES = {
+    "luma-x2-clean": Recipe(
+        QUALITY, "clean", "quality", None, "x2 luma upscaler for clean, sharp sources"
+    ),
+    "luma-x2-fast-clean": Recipe(
+        FAST, "clean", "live", None, "x2 luma upscaler for clean, sharp sources, live"
+    ),
+    "luma-x2-compressed": Recipe(
+        QUALITY,
+        "compressed",
+        "quality",
+        "luma-x2-clean",
+        "x2 luma upscaler for H.264/H.265 sources",
+    ),
+    "luma-x2-fast-compressed": Recipe(
+        FAST,
+        "compressed",
+        "live",
+        "luma-x2-fast-clean",
+        "x2 luma upscaler for H.264/H.265 sources, live",
+    ),
+    "luma-x4": Recipe(
+        QUALITY_X4, "compressed", "quality", None, "x4 luma upscaler for H.264/H.265 sources"
+    ),
+}
+
+ALIASES = {"luma-x2": "luma-x2-compressed", "luma-x2-fast": "luma-x2-fast-compressed"}

@@ -1,0 +1,185 @@
+"""Trains one model, in rounds of a given length; interrupted rounds go on where they stopped.
+
+    python train.py luma-x2-clean --data DIR --minutes 15
+
+A round is a cosine from the peak learning rate to nearly nothing. Running the
+command again after a finished round starts another one from the averaged weights
+(a warm restart, at half the peak); after an interrupted one, it ends that one.
+"""
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data import WORK, clean_pairs
+from nets import LumaNet
+from recipes import RECIPES
+
+CHECKPOINT_SECONDS = 60
+
+
+def parse_args():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("--data", required=True, help="folder that holds train/")
+    parser.add_argument("--minutes", type=float, default=15, help="length of this round")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
+    parser.add_argument("--lr", type=float, default=0, help="peak learning rate (0: by round)")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--patch", type=int, default=48, help="side in input pixels")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--work", type=Path, default=WORK, help="caches and checkpoints")
+    return parser.parse_args()
+
+
+def charbonnier(error, epsilon=2e-3):
+    """A smooth absolute error."""
+    return torch.sqrt(error * error + epsilon * epsilon).mean()
+
+
+@torch.no_grad()
+def validate(net, pairs, device, tile=512):
+    """Mean PSNR of the net and of the bicubic skip on the held-out planes, in dB."""
+    ours, reference = [], []
+    start = LumaNet(net.shape).to(device)
+    for low, high in zip(pairs.lr, pairs.hr):
+        low, high = low[:tile, :tile], high[: tile * pairs.scale, : tile * pairs.scale]
+        x = torch.from_numpy(low.astype(np.float32) / 255)[None, None].to(device)
+        target = torch.from_numpy(high.astype(np.float32) / 255).to(device)
+        for model, scores in ((net, ours), (start, reference)):
+            error = (model(x)[0, 0].clamp(0, 1) - target)[8:-8, 8:-8]
+            scores.append(-10 * math.log10(error.square().mean().item()))
+    return float(np.mean(ours)), float(np.mean(reference))
+
+
+def load_pairs(recipe, data, work):
+    """Training and validation pairs of a recipe."""
+    scale = recipe.shape.scale
+    if recipe.variant == "clean":
+        return tuple(clean_pairs(data, part, scale, work) for part in ("train", "validation"))
+    from degrade import compressed_pairs
+
+    return tuple(compressed_pairs(data, part, scale, work) for part in ("train", "validation"))
+
+
+def initial_weights(recipe, work):
+    """The averaged weights that a fine-tuned recipe starts from."""
+    source = work / f"{recipe.start}.pt"
+    if not source.exists():
+        raise SystemExit(f"{source} is missing: train {recipe.start} first")
+    return torch.load(source, map_location="cpu", weights_only=True)["average"]
+
+
+def main():
+    """Runs one round."""
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    recipe = RECIPES[args.model]
+    args.work.mkdir(parents=True, exist_ok=True)
+    checkpoint = args.work / f"{args.model}.pt"
+
+    net = LumaNet(recipe.shape)
+    state = {"round": 1, "elapsed": 0.0, "step": 0, "total": 0.0, "finished": False}
+    optimiser_state = None
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = saved["state"]
+        if state["finished"]:
+            net.load_state_dict(saved["average"])
+            state |= {"round": state["round"] + 1, "elapsed": 0.0, "finished": False}
+        else:
+            net.load_state_dict(saved["weights"])
+            optimiser_state = saved["optimiser"]
+        average = saved["average"]
+    else:
+        if recipe.start:
+            net.load_state_dict(initial_weights(recipe, args.work))
+        average = None
+    net.to(device)
+    if average is None:
+        average = net.state_dict()
+    average = {k: v.to(device).clone() for k, v in average.items()}
+    averaged = LumaNet(recipe.shape).to(device)
+
+    warm = state["round"] > 1 or recipe.start is not None
+    peak = args.lr or (1e-3 if warm else 2e-3)
+    optimiser = torch.optim.Adam(net.parameters(), lr=peak, betas=(0.9, 0.99))
+    if optimiser_state:
+        optimiser.load_state_dict(optimiser_state)
+
+    train, validation = load_pairs(recipe, args.data, args.work)
+    random = np.random.default_rng([args.seed, state["round"], state["step"]])
+    length = args.minutes * 60
+    print(f"{args.model}: round {state['round']}, peak {peak:g}, {device}", flush=True)
+
+    def save():
+        part = checkpoint.with_suffix(".part")
+        torch.save(
+            {
+                "state": state,
+                "weights": net.state_dict(),
+                "average": average,
+                "optimiser": optimiser.state_dict(),
+            },
+            part,
+        )
+        part.rename(checkpoint)
+
+    def report():
+        averaged.load_state_dict(average)
+        ours, bicubic = validate(averaged, validation, device)
+        print(
+            f"round {state['round']} step {state['step']} {state['elapsed']:.0f} s"
+            f" validation {ours:.3f} dB, bicubic {ours - bicubic:+.3f}",
+            flush=True,
+        )
+
+    last_save = last_tick = time.monotonic()
+    while state["elapsed"] < length:
+        progress = state["elapsed"] / length
+        warmup = min(1.0, progress / 0.02 + 0.05)
+        rate = peak * warmup * (0.003 + 0.997 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        low, high = train.sample(random, args.batch, args.patch)
+        low, high = torch.from_numpy(low).to(device), torch.from_numpy(high).to(device)
+        if device == "cpu":
+            low = low.contiguous(memory_format=torch.channels_last)
+        error = net(low) - high
+        # Charbonnier finds good edges; the measure is PSNR, so the end is squared error.
+        loss = charbonnier(error) if progress < 0.6 else error.square().mean() * 20
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+        optimiser.step()
+        state["step"] += 1
+        keep = 0.999 if state["step"] > 1000 else 0.98
+        with torch.no_grad():
+            for name, value in net.state_dict().items():
+                average[name].lerp_(value, 1 - keep)
+        now = time.monotonic()
+        state["elapsed"] += now - last_tick
+        state["total"] += now - last_tick
+        last_tick = now
+        if now - last_save > CHECKPOINT_SECONDS:
+            last_save = now
+            save()
+            report()
+            last_tick = time.monotonic()
+    state["finished"] = True
+    save()
+    report()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# All tests, one step after the other; what follows a broken build is not tried.
+#
+#   tests/run.sh [STEP...]      steps: setup build rust python
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly all_steps=(setup build rust python)
+readonly log=build/tests/summary.txt
+failed=()
+mkdir -p build/tests
+: >"$log"
+
+banner() { printf '\n==== %s\n' "$*"; }
+
+# step NAME WHAT COMMAND...: runs the command, notes its time and how it ended
+step() {
+    local name=$1 what=$2 begun=$SECONDS result=passed
+    shift 2
+    [[ " ${wanted[*]} " = *" $name "* ]] || return 0
+    banner "$name: $what"
+    if ! "$@"; then
+        result=FAILED
+        failed+=("$name")
+    fi
+    printf '%-8s %-7s %4d s   %s\n' "$name" "$result" "$((SECONDS - begun))" "$what" >>"$log"
+    printf '==== %s %s after %d s\n' "$name" "$result" "$((SECONDS - begun))"
+    [[ $result = passed ]]
+}
+
+summary() {
+    banner "summary"
+    cat "$log"
+    printf 'in all %d s\n' "$SECONDS"
+    if ((${#failed[@]})); then
+        printf 'FAILED: %s\n' "${failed[*]}"
+        exit 1
+    fi
+    echo "all passed"
+}
+
+build() { cargo build --release --locked; }
+
+# What the Rust tests load at run time: this checkout's runtime, plugin and models.
+rust_tests() {
+    local library
+    library=$(echo "$PWD"/.deps/onnxruntime/lib/libonnxruntime.so.*)
+    ORT_DYLIB_PATH=$library \
+        GST_PLUGIN_PATH=$PWD/target/release \
+        GST_REGISTRY=$PWD/build/tests/registry.bin \
+        cargo test --workspace --locked
+}
+
+python_tests() {
+    .deps/venv/bin/python -m pytest -c tests/pytest.ini --rootdir tests --durations=8
+}
+
+wanted=("$@")
+((${#wanted[@]})) || wanted=("${all_steps[@]}")
+setup_flags=()
+read -ra setup_flags <<<"${SETUP_FLAGS:-}"
+
+step setup "packages, ONNX Runtime, Python" packaging/setup.sh "${setup_flags[@]}" || summary
+step build "plugin and program, release" build || summary
+step rust "cargo test, all crates" rust_tests || true
+step python "equality, faults, memory, house, README (pytest)" python_tests || true
+summary
