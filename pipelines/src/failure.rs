@@ -1,5 +1,6 @@
 //! What can go wrong, in one line for a person and one number for a script.
 
+use gst::prelude::*;
 use std::fmt;
 use std::path::Path;
 

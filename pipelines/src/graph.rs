@@ -304,13 +304,17 @@ impl Graph {
         let pads = Arc::new(Mutex::new(Vec::new()));
         let complete = Arc::new(AtomicBool::new(false));
         let held = Arc::clone(&pads);
+        let done = Arc::clone(&complete);
         parse.connect_pad_added(move |_, pad| {
             // Everything waits until all streams are known and the demuxer has sought.
-            let id = pad.add_probe(gst::PadProbeType::BLOCK_DOWNSTREAM, |_, _| gst::PadProbeReturn::Ok);
+            // parsebin adds all its pads before data flows on any.
+            let flowing = Arc::clone(&done);
+            let id = pad.add_probe(gst::PadProbeType::BLOCK_DOWNSTREAM, move |_, _| {
+                flowing.store(true, Ordering::SeqCst);
+                gst::PadProbeReturn::Ok
+            });
             held.lock().unwrap_or_else(PoisonError::into_inner).push((pad.clone(), id));
         });
-        let done = Arc::clone(&complete);
-        parse.connect_no_more_pads(move |_| done.store(true, Ordering::SeqCst));
 
         Ok(Self {
             pipeline,
@@ -554,8 +558,11 @@ fn upscaler(options: &Options) -> Result<(gst::Element, u32), Failure> {
     }
     let bus = gst::Bus::new();
     element.set_bus(Some(&bus));
-    let state = element.set_state(gst::State::Ready);
+    // It loads its model on the way to PAUSED.
+    let state = element.set_state(gst::State::Paused);
     let message = bus.pop_filtered(&[gst::MessageType::Error]);
+    let scale = element.property_value("scale");
+    let _ = element.set_state(gst::State::Null);
     element.set_bus(None::<&gst::Bus>);
     if state.is_err() {
         return Err(match message.as_ref().map(|m| m.view()) {
@@ -563,7 +570,6 @@ fn upscaler(options: &Options) -> Result<(gst::Element, u32), Failure> {
             _ => Failure::new("nnupscale does not start"),
         });
     }
-    let scale = element.property_value("scale");
     let scale = scale
         .get::<i32>()
         .map(|s| s.max(0) as u32)

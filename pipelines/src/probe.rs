@@ -172,8 +172,6 @@ pub fn probe(input: &str, timeout: Duration) -> Result<Source, Failure> {
             gst::warning!(gst::CAT_DEFAULT, "the probe could not take {}", pad.name());
         }
     });
-    let f = Arc::clone(&found);
-    parse.connect_no_more_pads(move |_| f.lock().unwrap_or_else(PoisonError::into_inner).complete = true);
 
     let result = wait(&pipeline, &found, timeout, input);
     let collected = result.and_then(|()| collect(&parse, &found, input));
@@ -215,6 +213,12 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, decode: bool, found: &Arc<Mu
     sink.sync_state_with_parent().map_err(fail)?;
     queue.sync_state_with_parent().map_err(fail)?;
     let target = queue.static_pad("sink").ok_or_else(|| Failure::new("a queue without a pad"))?;
+    let f = Arc::clone(found);
+    target.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        // parsebin adds all its pads before data flows on any.
+        f.lock().unwrap_or_else(PoisonError::into_inner).complete = true;
+        gst::PadProbeReturn::Remove
+    });
     pad.link(&target).map_err(|e| Failure::new(e.to_string()))?;
     Ok(())
 }
