@@ -1,2 +1,20 @@
-//! Whole graphs for gst-neural: upscale, models, doctor.
+//! One-line jobs on GStreamer graphs around the element `nnupscale`.
+//!
+//! The program `gst-neural` is a thin shell over this library: [`cli`] reads the command line,
+//! [`probe`] looks at the input, [`plan`] decides what happens to each stream, [`graph`] builds
+//! the pipeline, [`run`] drives it to its end, and [`output`] puts the finished file under its name.
 #![deny(missing_docs)]
+
+pub mod cli;
+pub mod encoder;
+pub mod failure;
+pub mod graph;
+pub mod job;
+pub mod mp4;
+pub mod output;
+pub mod plan;
+pub mod plugins;
+pub mod probe;
+pub mod report;
+pub mod run;
+pub mod timing;

@@ -1,2 +1,5 @@
 //! The program `gst-neural`.
-fn main() {}
+
+fn main() {
+    std::process::exit(gst_neural::cli::run());
+}

@@ -1,0 +1,675 @@
+//! The pipeline of a job.
+
+use crate::encoder::{Colour, Settings};
+use crate::failure::{Failure, make};
+use crate::job::Options;
+use crate::plan::{Action, Container, Note, Plan, Rotation, colour};
+use crate::probe::{Kind, Source, link_source, source as open};
+use crate::report::StreamLine;
+use crate::timing::{self, Control, Cut, Track};
+use gst::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One stream's way in.
+#[derive(Debug)]
+struct Entry {
+    id: String,
+    kind: Kind,
+    pad: gst::Pad,
+    track: Arc<Track>,
+}
+
+/// A pipeline, built but not started.
+#[derive(Debug)]
+pub struct Graph {
+    /// The pipeline.
+    pub pipeline: gst::Pipeline,
+    /// The parser, whose pads are linked when all are known.
+    pub parse: gst::Element,
+    /// Where decoded frames come in.
+    pub raw: gst::Pad,
+    /// Size of the source's frames.
+    pub input: (u32, u32),
+    /// Size of the output's frames.
+    pub output: (u32, u32),
+    /// What came up while building.
+    pub notes: Vec<Note>,
+    upscaler: gst::Element,
+    entries: Vec<Entry>,
+    pads: Arc<Mutex<Vec<(gst::Pad, Option<gst::PadProbeId>)>>>,
+    complete: Arc<AtomicBool>,
+    control: Arc<Control>,
+    video: Arc<Track>,
+    muxed: Arc<AtomicU64>,
+}
+
+/// How many frames went where.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Decoded, in the part asked for.
+    pub frames_in: u64,
+    /// Encoded and given to the muxer.
+    pub frames_out: u64,
+    /// Furthest time of the source seen on any stream.
+    pub reached_ns: u64,
+    /// Length of the output's video.
+    pub video_end_ns: u64,
+}
+
+fn fail(e: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("the pipeline cannot be built: {e}"))
+}
+
+fn sink_pad(element: &gst::Element) -> Result<gst::Pad, Failure> {
+    element.static_pad("sink").ok_or_else(|| fail(format!("{} has no sink pad", element.name())))
+}
+
+fn src_pad(element: &gst::Element) -> Result<gst::Pad, Failure> {
+    element.static_pad("src").ok_or_else(|| fail(format!("{} has no source pad", element.name())))
+}
+
+/// A queue bounded by bytes alone: the muxer waits for the slowest stream, however far it is behind.
+fn byte_queue(mebibytes: u32) -> Result<gst::Element, Failure> {
+    let queue = make("queue")?;
+    queue.set_property("max-size-time", 0u64);
+    queue.set_property("max-size-buffers", 0u32);
+    queue.set_property("max-size-bytes", mebibytes << 20);
+    Ok(queue)
+}
+
+/// A queue of a few raw frames, so that its two sides work at the same time.
+fn frame_queue(frames: u32) -> Result<gst::Element, Failure> {
+    let queue = make("queue")?;
+    queue.set_property("max-size-time", 0u64);
+    queue.set_property("max-size-buffers", frames);
+    queue.set_property("max-size-bytes", 0u32);
+    Ok(queue)
+}
+
+fn decoder() -> Result<gst::Element, Failure> {
+    let decoder = make("decodebin")?;
+    decoder.set_property("force-sw-decoders", true);
+    Ok(decoder)
+}
+
+/// Links the pad that a decoder makes later.
+fn link_later(decoder: &gst::Element, sink: gst::Pad) {
+    decoder.connect_pad_added(move |_, pad| {
+        if !sink.is_linked() {
+            let _ = pad.link(&sink);
+        }
+    });
+}
+
+impl Graph {
+    /// Builds it. `location` is where the muxer writes.
+    pub fn build(
+        options: &Options,
+        settings: &Settings,
+        source: &Source,
+        plan: &Plan,
+        control: &Arc<Control>,
+        location: &Path,
+    ) -> Result<Self, Failure> {
+        let pipeline = gst::Pipeline::new();
+        let src = open(&options.input)?;
+        let parse = make("parsebin")?;
+        let mux = muxer(plan.container)?;
+        let sink = make("filesink")?;
+        sink.set_property("location", location.to_string_lossy().as_ref());
+        sink.set_property("sync", false);
+        sink.set_property("async", false);
+        pipeline.add_many([&src, &parse, &mux, &sink]).map_err(fail)?;
+        link_source(&src, &parse)?;
+        mux.link(&sink).map_err(fail)?;
+
+        let mut notes = Vec::new();
+        let info = source.decoded.structure(0);
+        let dimension = |name: &str| info.and_then(|s| s.get::<i32>(name).ok()).unwrap_or(0).max(0) as u32;
+        let mut input = (dimension("width"), dimension("height"));
+        if info.and_then(|s| s.get::<String>("interlace-mode").ok()).is_some_and(|m| m != "progressive") {
+            notes.push(Note {
+                code: "interlaced",
+                text: "the video is interlaced: its fields are upscaled as they are woven; deinterlace it first".into(),
+            });
+        }
+        let turned = matches!(&plan.rotation, Rotation::Pixels(o) if o.contains("90") || o.contains("270"));
+        if turned {
+            input = (input.1, input.0);
+        }
+        let (upscaler, scale) = upscaler(options)?;
+        let natural = (input.0 * scale, input.1 * scale);
+        let side = options.element.iter().any(|(k, v)| k == "compare" && v == "side");
+        let mut output = options.size.unwrap_or_else(|| match options.scale {
+            Some(s) => (input.0 * s, input.1 * s),
+            None => natural,
+        });
+        let resize = output != natural;
+        if side {
+            if resize {
+                return Err(Failure::usage("--compare side does not go with --size or another --scale"));
+            }
+            output.0 *= 2;
+        }
+        if settings.codec == crate::encoder::Codec::Av1
+            && info.and_then(|s| s.get::<String>("format").ok()).is_some_and(|f| f.contains("_1"))
+        {
+            let template = gst::ElementFactory::find("av1enc").map(|f| f.static_pad_templates());
+            let ten = gst::Caps::builder("video/x-raw").field("format", "I420_10LE").build();
+            if template.is_some_and(|t| !t.iter().any(|t| t.caps().can_intersect(&ten))) {
+                notes.push(Note {
+                    code: "depth-reduced",
+                    text: "this av1enc takes 8 bits: the 10-bit video is reduced; --encoder x265 keeps it".into(),
+                });
+            }
+        }
+
+        // Entries and their branches.
+        let mut entries = Vec::new();
+        let mut raw = None;
+        let video = Arc::new(Track::default());
+        let muxed = Arc::new(AtomicU64::new(0));
+        let parsed = &source.streams[source.video].caps;
+        let colour = colour(parsed, input.1, output.1);
+        if colour == Colour::PinBt601 {
+            notes.push(Note {
+                code: "colour-pinned",
+                text: "the source does not say its colour matrix and its size stands for BT.601: the larger output says so".into(),
+            });
+        }
+        for (stream, action) in source.streams.iter().zip(&plan.actions) {
+            let track = Arc::new(Track::default());
+            let pad = match action {
+                Action::Drop => continue,
+                Action::Upscale => {
+                    let mut chain = Vec::new();
+                    if let Rotation::Pixels(orientation) = &plan.rotation {
+                        chain.push(flip(orientation)?);
+                    }
+                    chain.push(make("videoconvert")?);
+                    chain.push(upscaler.clone());
+                    chain.push(frame_queue(4)?);
+                    if resize {
+                        let scale = make("videoscale")?;
+                        scale.set_property_from_str("method", "lanczos");
+                        scale.set_property("add-borders", false);
+                        let caps = make("capsfilter")?;
+                        caps.set_property(
+                            "caps",
+                            gst::Caps::builder("video/x-raw")
+                                .field("width", output.0 as i32)
+                                .field("height", output.1 as i32)
+                                .build(),
+                        );
+                        chain.extend([scale, caps]);
+                    }
+                    chain.push(make("videoconvert")?);
+                    chain.push(settings.make(colour)?);
+                    let parser = make(settings.codec.parser())?;
+                    if plan.container == Container::Ts && parser.has_property("config-interval") {
+                        parser.set_property("config-interval", -1i32);
+                    }
+                    chain.push(parser);
+                    chain.push(byte_queue(64)?);
+                    let (first, last) = add_chain(&pipeline, &chain)?;
+                    let caps = gst::Caps::new_empty_simple(settings.codec.media_type());
+                    let target = to_muxer(&mux, plan.container, &caps, &last)?;
+                    watch_muxed(&target, &muxed, colour);
+                    let entry = byte_queue(64)?;
+                    let decode = decoder()?;
+                    pipeline.add_many([&entry, &decode]).map_err(fail)?;
+                    entry.link(&decode).map_err(fail)?;
+                    let raw_pad = sink_pad(&first)?;
+                    timing::install(&raw_pad, control, &video, Cut::Video);
+                    if matches!(plan.rotation, Rotation::Pixels(_)) {
+                        drop_orientation(&raw_pad);
+                    }
+                    link_later(&decode, raw_pad.clone());
+                    raw = Some(raw_pad);
+                    sink_pad(&entry)?
+                }
+                Action::Copy(parser) => {
+                    let mut chain = vec![byte_queue(64)?];
+                    if let Some(parser) = parser {
+                        chain.push(make(parser)?);
+                    }
+                    let (first, last) = add_chain(&pipeline, &chain)?;
+                    let mut caps = stream.caps.clone();
+                    if let (Some(_), Some(s)) = (parser, caps.make_mut().structure_mut(0)) {
+                        s.remove_fields(["stream-format", "framed", "parsed", "alignment", "codec_data"]);
+                    }
+                    if *parser == Some("ssaparse") {
+                        caps = gst::Caps::builder("text/x-raw").field("format", "utf8").build();
+                    }
+                    to_muxer(&mux, plan.container, &caps, &last)?;
+                    let entry = sink_pad(&first)?;
+                    let cut = match stream.kind {
+                        Kind::Subtitle => Cut::Text,
+                        _ => Cut::Packets {
+                            lead: plan.container.is_iso(),
+                        },
+                    };
+                    timing::install(&entry, control, &track, cut);
+                    timing::install_tail(&src_pad(&chain[0])?, control, &track);
+                    entry
+                }
+                Action::Encode(encoder) => {
+                    let entry = byte_queue(64)?;
+                    let decode = decoder()?;
+                    pipeline.add_many([&entry, &decode]).map_err(fail)?;
+                    entry.link(&decode).map_err(fail)?;
+                    let mut chain = vec![
+                        make("audioconvert")?,
+                        make("audioresample")?,
+                        make(encoder)?,
+                    ];
+                    let parser = match *encoder {
+                        "opusenc" => Some("opusparse"),
+                        "vorbisenc" => None,
+                        _ => Some("aacparse"),
+                    };
+                    if let Some(parser) = parser.filter(|p| gst::ElementFactory::find(p).is_some()) {
+                        chain.push(make(parser)?);
+                    }
+                    chain.push(byte_queue(64)?);
+                    let (first, last) = add_chain(&pipeline, &chain)?;
+                    let name = match *encoder {
+                        "opusenc" => "audio/x-opus",
+                        "vorbisenc" => "audio/x-vorbis",
+                        _ => "audio/mpeg",
+                    };
+                    let mut caps = gst::Caps::new_empty_simple(name);
+                    if name == "audio/mpeg" {
+                        caps.make_mut().set("mpegversion", 4i32);
+                    }
+                    to_muxer(&mux, plan.container, &caps, &last)?;
+                    let raw_pad = sink_pad(&first)?;
+                    timing::install(&raw_pad, control, &track, Cut::Samples);
+                    timing::install_tail(&src_pad(&last)?, control, &track);
+                    link_later(&decode, raw_pad);
+                    sink_pad(&entry)?
+                }
+            };
+            entries.push(Entry {
+                id: stream.id.clone(),
+                kind: stream.kind,
+                pad,
+                track: if *action == Action::Upscale { Arc::clone(&video) } else { track },
+            });
+        }
+
+        let pads = Arc::new(Mutex::new(Vec::new()));
+        let complete = Arc::new(AtomicBool::new(false));
+        let held = Arc::clone(&pads);
+        let done = Arc::clone(&complete);
+        parse.connect_pad_added(move |_, pad| {
+            // Everything waits until all streams are known and the demuxer has sought.
+            // parsebin adds all its pads before data flows on any.
+            let flowing = Arc::clone(&done);
+            let id = pad.add_probe(gst::PadProbeType::BLOCK_DOWNSTREAM, move |_, _| {
+                flowing.store(true, Ordering::SeqCst);
+                gst::PadProbeReturn::Ok
+            });
+            held.lock().unwrap_or_else(PoisonError::into_inner).push((pad.clone(), id));
+        });
+
+        Ok(Self {
+            pipeline,
+            parse,
+            raw: raw.ok_or_else(|| fail("no video branch"))?,
+            input,
+            output,
+            notes,
+            upscaler,
+            entries,
+            pads,
+            complete,
+            control: Arc::clone(control),
+            video,
+            muxed,
+        })
+    }
+
+    /// Whether all streams are known.
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::SeqCst)
+    }
+
+    /// Seeks if asked to, links every stream to its branch, and lets the data flow.
+    pub fn connect(&self, start_ns: Option<u64>) -> Result<(), Failure> {
+        let mut pads = std::mem::take(&mut *self.pads.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(start) = start_ns {
+            let sought = pads.first().is_some_and(|(pad, _)| {
+                pad.send_event(gst::event::Seek::new(
+                    1.0,
+                    gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
+                    gst::SeekType::Set,
+                    gst::ClockTime::from_nseconds(start),
+                    gst::SeekType::None,
+                    gst::ClockTime::NONE,
+                ))
+            });
+            if !sought {
+                // Decode from the beginning and leave out what comes before.
+                self.control.begin_ns.store(start, Ordering::SeqCst);
+            }
+        }
+        for (pad, _) in &pads {
+            let id = pad.stream_id().map(|s| s.to_string()).unwrap_or_default();
+            let kind = pad.current_caps().map_or(Kind::Other, |c| Kind::of(&c));
+            let entry = self
+                .entries
+                .iter()
+                .find(|e| e.id == id && !e.pad.is_linked())
+                .or_else(|| {
+                    // A source whose identifiers change from one opening to the next.
+                    let known = self.entries.iter().any(|e| e.id == id);
+                    (!known && kind == Kind::Video)
+                        .then(|| self.entries.iter().find(|e| e.kind == kind && !e.pad.is_linked()))
+                        .flatten()
+                });
+            match entry {
+                Some(entry) => {
+                    pad.link(&entry.pad).map_err(fail)?;
+                }
+                None => {
+                    let sink = make("fakesink")?;
+                    sink.set_property("async", false);
+                    sink.set_property("sync", false);
+                    self.pipeline.add(&sink).map_err(fail)?;
+                    sink.sync_state_with_parent().map_err(fail)?;
+                    pad.link(&sink_pad(&sink)?).map_err(fail)?;
+                }
+            }
+        }
+        for entry in &self.entries {
+            if !entry.pad.is_linked() {
+                entry.pad.send_event(gst::event::StreamStart::new(&entry.id));
+                entry.pad.send_event(gst::event::Eos::new());
+            }
+        }
+        for (pad, id) in pads.drain(..) {
+            if let Some(id) = id {
+                pad.remove_probe(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every stream that has not ended; what has been read is still worked off.
+    pub fn end_all(&self, from_decoder: bool) {
+        let pads: Vec<gst::Pad> = if from_decoder {
+            self.control.stop.store(true, Ordering::SeqCst);
+            self.control
+                .cut_ns
+                .fetch_min(self.control.video_end_ns.load(Ordering::SeqCst), Ordering::SeqCst);
+            vec![self.raw.clone()]
+        } else {
+            self.entries.iter().map(|e| e.pad.clone()).collect()
+        };
+        // From a thread of its own: the pad may be busy.
+        std::thread::spawn(move || {
+            for pad in pads {
+                pad.send_event(gst::event::Eos::new());
+            }
+        });
+    }
+
+    /// Whether `object` lies in front of the upscaler, so that its failure is the source's.
+    pub fn is_source_side(&self, object: Option<&gst::Object>) -> Option<SourceSide> {
+        let mut current = object.cloned();
+        while let Some(o) = current {
+            if let Some(element) = o.downcast_ref::<gst::Element>() {
+                let name = element.factory().map(|f| f.name().to_string()).unwrap_or_default();
+                match name.as_str() {
+                    "filesrc" | "urisourcebin" | "parsebin" => return Some(SourceSide::Demuxer),
+                    "decodebin" => return Some(SourceSide::Decoder),
+                    _ => {}
+                }
+            }
+            current = o.parent();
+        }
+        None
+    }
+
+    /// Counters.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            frames_in: self.video.count.load(Ordering::SeqCst),
+            frames_out: self.muxed.load(Ordering::SeqCst),
+            reached_ns: self
+                .entries
+                .iter()
+                .map(|e| e.track.reached_ns.load(Ordering::SeqCst))
+                .max()
+                .unwrap_or(0),
+            video_end_ns: self.control.video_end_ns.load(Ordering::SeqCst),
+        }
+    }
+
+    /// A number that changes whenever anything moves.
+    pub fn activity(&self) -> u64 {
+        self.entries
+            .iter()
+            .map(|e| e.track.count.load(Ordering::SeqCst))
+            .sum::<u64>()
+            .wrapping_add(self.muxed.load(Ordering::SeqCst))
+    }
+
+    /// Leads of the muxer's tracks in its order, in nanoseconds (0 for most).
+    pub fn leads(&self) -> Vec<u64> {
+        self.entries.iter().map(|e| e.track.lead_ns.load(Ordering::SeqCst)).collect()
+    }
+
+    /// The model in use.
+    pub fn model(&self) -> String {
+        self.upscaler.property::<Option<String>>("model").unwrap_or_default()
+    }
+
+    /// The element's `stats`.
+    pub fn stats(&self) -> BTreeMap<String, serde_json::Value> {
+        let mut map = BTreeMap::new();
+        if self.upscaler.has_property("stats")
+            && let Some(stats) = self.upscaler.property::<Option<gst::Structure>>("stats")
+        {
+            for (name, value) in stats.iter() {
+                let json = if let Ok(v) = value.get::<u64>() {
+                    v.into()
+                } else if let Ok(v) = value.get::<u32>() {
+                    v.into()
+                } else if let Ok(v) = value.get::<f64>() {
+                    v.into()
+                } else if let Ok(v) = value.get::<String>() {
+                    v.into()
+                } else {
+                    continue;
+                };
+                map.insert(name.to_string(), json);
+            }
+        }
+        map
+    }
+}
+
+/// Which part of the source broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceSide {
+    /// File or container.
+    Demuxer,
+    /// Decoder.
+    Decoder,
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+fn muxer(container: Container) -> Result<gst::Element, Failure> {
+    let mux = make(container.muxer())?;
+    if container.is_iso() {
+        // 90 kHz holds every frame rate and time in use exactly, or to 11 us.
+        mux.set_property("movie-timescale", 90_000u32);
+    }
+    Ok(mux)
+}
+
+fn to_muxer(mux: &gst::Element, container: Container, caps: &gst::Caps, last: &gst::Element) -> Result<gst::Pad, Failure> {
+    let name = container
+        .template_for(caps)
+        .ok_or_else(|| fail(format!("{} does not take {caps}", container.name())))?;
+    let template = mux.pad_template(&name).ok_or_else(|| fail(format!("no template {name}")))?;
+    let pad = mux
+        .request_pad(&template, None, None)
+        .ok_or_else(|| fail(format!("no pad {name}")))?;
+    if container.is_iso() && name.starts_with("video") {
+        pad.set_property("trak-timescale", 90_000u32);
+    }
+    src_pad(last)?.link(&pad).map_err(fail)?;
+    Ok(pad)
+}
+
+fn add_chain(pipeline: &gst::Pipeline, chain: &[gst::Element]) -> Result<(gst::Element, gst::Element), Failure> {
+    pipeline.add_many(chain).map_err(fail)?;
+    gst::Element::link_many(chain).map_err(fail)?;
+    match (chain.first(), chain.last()) {
+        (Some(first), Some(last)) => Ok((first.clone(), last.clone())),
+        _ => Err(fail("an empty chain")),
+    }
+}
+
+/// Makes `nnupscale` with the user's settings and asks for its scale.
+fn upscaler(options: &Options) -> Result<(gst::Element, u32), Failure> {
+    crate::plugins::ensure_nnupscale()?;
+    let element = make("nnupscale")?;
+    for (name, value) in &options.element {
+        let pspec = element
+            .find_property(name)
+            .ok_or_else(|| Failure::new(format!("this nnupscale has no property `{name}`")))?;
+        // The text is checked first: setting a property from a wrong one would end the program.
+        if gst::glib::Value::deserialize_with_pspec(value, &pspec).is_err() {
+            return Err(Failure::usage(format!("--{name} {value}: not a value for it")));
+        }
+        element.set_property_from_str(name, value);
+    }
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    // It loads its model on the way to PAUSED.
+    let state = element.set_state(gst::State::Paused);
+    let message = bus.pop_filtered(&[gst::MessageType::Error]);
+    let scale = element.property_value("scale");
+    let _ = element.set_state(gst::State::Null);
+    element.set_bus(None::<&gst::Bus>);
+    if state.is_err() {
+        return Err(match message.as_ref().map(|m| m.view()) {
+            Some(gst::MessageView::Error(e)) => Failure::from_gst(e),
+            _ => Failure::new("nnupscale does not start"),
+        });
+    }
+    let scale = scale
+        .get::<i32>()
+        .map(|s| s.max(0) as u32)
+        .or_else(|_| scale.get::<u32>())
+        .unwrap_or(0);
+    if scale == 0 {
+        return Err(Failure::new("nnupscale does not say the model's scale"));
+    }
+    Ok((element, scale))
+}
+
+fn flip(orientation: &str) -> Result<gst::Element, Failure> {
+    let flip = make("videoflip")?;
+    flip.set_property_from_str(
+        "video-direction",
+        match orientation {
+            "rotate-90" => "90r",
+            "rotate-180" => "180",
+            "rotate-270" => "90l",
+            "flip-rotate-0" => "horiz",
+            "flip-rotate-90" => "ul-lr",
+            "flip-rotate-180" => "vert",
+            "flip-rotate-270" => "ur-ll",
+            _ => "identity",
+        },
+    );
+    Ok(flip)
+}
+
+/// The pixels are turned, so the tag must not turn them again.
+fn drop_orientation(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        if let Some(gst::PadProbeData::Event(event)) = &info.data
+            && let gst::EventView::Tag(tag) = event.view()
+            && tag.tag().get::<gst::tags::ImageOrientation>().is_some()
+        {
+            let mut tags = tag.tag_owned();
+            tags.make_mut().remove::<gst::tags::ImageOrientation>();
+            info.data = Some(gst::PadProbeData::Event(gst::event::Tag::new(tags)));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Counts the packets that reach the muxer, and keeps a guessed colorimetry out of its header.
+fn watch_muxed(pad: &gst::Pad, muxed: &Arc<AtomicU64>, colour: Colour) {
+    let muxed = Arc::clone(muxed);
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        match &info.data {
+            Some(gst::PadProbeData::Buffer(_)) => {
+                muxed.fetch_add(1, Ordering::SeqCst);
+            }
+            Some(gst::PadProbeData::Event(event)) if colour != Colour::Caps => {
+                if let gst::EventView::Caps(c) = event.view() {
+                    let mut caps = c.caps_owned();
+                    if let Some(s) = caps.make_mut().structure_mut(0) {
+                        match colour {
+                            Colour::PinBt601 => s.set("colorimetry", "2:4:0:0"),
+                            _ => s.remove_field("colorimetry"),
+                        }
+                    }
+                    info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+                }
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// How many frames `length_ns` has at the source's nominal rate.
+pub fn frame_estimate(source: &Source, length_ns: u64) -> Option<u64> {
+    let rate = source.decoded.structure(0)?.get::<gst::Fraction>("framerate").ok()?;
+    if rate.numer() <= 0 || rate.denom() <= 0 {
+        return None;
+    }
+    Some((length_ns as f64 * f64::from(rate.numer()) / f64::from(rate.denom()) / 1e9).round() as u64)
+}
+
+/// Lines for the report.
+pub fn describe(source: &Source, plan: &Plan) -> Vec<StreamLine> {
+    source
+        .streams
+        .iter()
+        .zip(&plan.actions)
+        .map(|(stream, action)| StreamLine {
+            kind: match stream.kind {
+                Kind::Video => "video",
+                Kind::Audio => "audio",
+                Kind::Subtitle => "subtitle",
+                Kind::Other => "other",
+            },
+            codec: stream.codec(),
+            language: stream.language(),
+            action: match action {
+                Action::Upscale => "upscale",
+                Action::Copy(_) => "copy",
+                Action::Encode(_) => "encode",
+                Action::Drop => "drop",
+            },
+        })
+        .collect()
+}

@@ -1,0 +1,194 @@
+//! A whole upscaling job: probe, plan, build, run, finish, report.
+
+use crate::encoder::{Codec, Settings};
+use crate::failure::{Exit, Failure};
+use crate::graph::{self, Graph};
+use crate::mp4;
+use crate::output::PartFile;
+use crate::plan::{self, Container, Rotation, Wishes};
+use crate::probe;
+use crate::report::{Done, Reporter, Start};
+use crate::run::{self, Ending};
+use crate::timing::Control;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Everything that the command line of `upscale` says.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Path or URI.
+    pub input: String,
+    /// Path.
+    pub output: PathBuf,
+    /// Overwrite.
+    pub force: bool,
+    /// Properties for `nnupscale`, as text.
+    pub element: Vec<(String, String)>,
+    /// Scale asked for, if any.
+    pub scale: Option<u32>,
+    /// Exact size asked for, if any.
+    pub size: Option<(u32, u32)>,
+    /// Encoder; `None` = the container's default. Its `codec` field is filled in later.
+    pub codec: Option<Codec>,
+    /// Quality.
+    pub crf: Option<u32>,
+    /// Bit rate.
+    pub bitrate_bps: Option<u64>,
+    /// Preset.
+    pub preset: Option<String>,
+    /// Threads of net and encoder.
+    pub threads: u32,
+    /// Where in the source to begin.
+    pub start: Option<Duration>,
+    /// How much of it to take.
+    pub duration: Option<Duration>,
+    /// Streams to leave out.
+    pub wishes: Wishes,
+    /// Give up when nothing moves for so long.
+    pub stall: Duration,
+}
+
+/// Runs the job. `interrupts` counts the Ctrl-Cs.
+pub fn upscale(options: &Options, interrupts: &Arc<AtomicUsize>, reporter: &mut Reporter) -> Result<Exit, Failure> {
+    let began = Instant::now();
+    let container = Container::of(&options.output)?;
+    let codec = options.codec.unwrap_or_else(|| Codec::default_for(container));
+    let settings = Settings {
+        codec,
+        crf: options.crf,
+        bitrate_bps: options.bitrate_bps,
+        preset: options.preset.clone(),
+        threads: options.threads,
+    };
+    settings.validate()?;
+    // The cheap checks of the output come before the input is opened.
+    let part = PartFile::create(&options.output, options.input.as_ref(), options.force)?;
+    if !container.takes(codec) {
+        crate::failure::make(container.muxer())?;
+        let others: Vec<_> = [Codec::X264, Codec::X265, Codec::Av1, Codec::Vp9]
+            .into_iter()
+            .filter(|c| container.takes(*c))
+            .map(Codec::name)
+            .collect();
+        return Err(Failure::usage(format!(
+            "{} does not go into .{}; take --encoder {}",
+            codec.name(),
+            container.name(),
+            others.join(" or ")
+        )));
+    }
+    let source = probe::probe(&options.input, Duration::from_secs(30).min(options.stall))?;
+    if let (Some(start), Some(length)) = (options.start, source.duration)
+        && start.as_nanos() >= u128::from(length.nseconds())
+    {
+        return Err(Failure::usage(format!(
+            "--start {:.3}: the input ends at {:.3} s",
+            start.as_secs_f64(),
+            length.nseconds() as f64 / 1e9
+        )));
+    }
+    let plan = plan::plan(&source, container, options.wishes)?;
+    let control = Control::new(options.duration.map(|d| d.as_nanos() as u64));
+    let graph = Graph::build(options, &settings, &source, &plan, &control, part.path())?;
+
+    let rest = source
+        .duration
+        .map(|d| d.nseconds().saturating_sub(options.start.map_or(0, |s| s.as_nanos() as u64)));
+    let expected_ns = match (rest, options.duration) {
+        (Some(rest), Some(d)) => Some(rest.min(d.as_nanos() as u64)),
+        (rest, d) => rest.or(d.map(|d| d.as_nanos() as u64)),
+    };
+    let frames = expected_ns.and_then(|ns| graph::frame_estimate(&source, ns));
+    reporter.start(&Start {
+        input: options.input.clone(),
+        output: options.output.display().to_string(),
+        width: graph.input.0,
+        height: graph.input.1,
+        out_width: graph.output.0,
+        out_height: graph.output.1,
+        model: graph.model(),
+        encoder: codec.name(),
+        container: container.name(),
+        duration_s: expected_ns.map(|ns| ns as f64 / 1e9),
+        frames,
+        streams: graph::describe(&source, &plan),
+    });
+    for note in plan.notes.iter().chain(&graph.notes) {
+        reporter.warning(note.code, &note.text);
+    }
+
+    let ending = run::run(&graph, options, &control, expected_ns, frames, interrupts, reporter)?;
+    let counts = graph.counts();
+    let stats = graph.stats();
+    let leads = graph.leads();
+    let (out_size, model) = (graph.output, graph.model());
+    drop(graph);
+
+    if counts.frames_in == 0 || counts.frames_out == 0 {
+        return Err(match ending {
+            Ending::Broken(why) => why,
+            Ending::Interrupted => Failure {
+                exit: Exit::Interrupted,
+                ..Failure::new("interrupted before the first frame; nothing was written")
+            },
+            Ending::Complete => Failure::new(format!("{}: no frame in the part asked for", options.input)),
+        });
+    }
+    if counts.frames_in != counts.frames_out {
+        return Err(Failure::new(format!(
+            "{} frames went in and {} came out; the file is not kept",
+            counts.frames_in, counts.frames_out
+        ))
+        .hint("this is a fault of the program or of a plugin: please report it"));
+    }
+    if container.is_iso() {
+        let orientation = match &plan.rotation {
+            Rotation::Tag(o) => Some(o.as_str()),
+            _ => None,
+        };
+        mp4::finish(part.path(), orientation, &leads).map_err(|e| Failure::io("finishing", part.path(), &e))?;
+    }
+    let bytes = part.publish()?;
+    let (exit, status) = match &ending {
+        Ending::Complete => (Exit::Ok, "complete"),
+        Ending::Broken(why) => {
+            reporter.warning(
+                "input-broken",
+                &format!(
+                    "the input breaks at {:.3} s: {}; {} frames were kept",
+                    counts.reached_ns as f64 / 1e9,
+                    why.what,
+                    counts.frames_out
+                ),
+            );
+            (Exit::Partial, "partial")
+        }
+        Ending::Interrupted => {
+            reporter.warning(
+                "interrupted",
+                &format!("stopped at {:.3} s; {} frames were kept", counts.reached_ns as f64 / 1e9, counts.frames_out),
+            );
+            (Exit::Interrupted, "interrupted")
+        }
+    };
+    let wall = began.elapsed().as_secs_f64();
+    reporter.done(&Done {
+        status,
+        output: options.output.display().to_string(),
+        bytes,
+        frames_in: counts.frames_in,
+        frames_out: counts.frames_out,
+        width: out_size.0,
+        height: out_size.1,
+        model,
+        duration_s: counts.video_end_ns as f64 / 1e9,
+        wall_s: wall,
+        fps: counts.frames_out as f64 / wall,
+        stats,
+        exit: exit as i32,
+    });
+    let _ = interrupts.load(Ordering::Relaxed);
+    Ok(exit)
+}

@@ -1,0 +1,63 @@
+//! Finding the element `nnupscale`.
+
+use crate::failure::Failure;
+use std::path::PathBuf;
+
+/// Starts GStreamer.
+pub fn init() -> Result<(), Failure> {
+    gst::init().map_err(|e| Failure::new(format!("GStreamer does not start: {e}")))
+}
+
+/// The folders beside the program in which its plugins may lie.
+pub fn folders() -> Vec<PathBuf> {
+    let Some(dir) = std::env::current_exe()
+        .and_then(|exe| exe.canonicalize())
+        .ok()
+        .and_then(|exe| exe.parent().map(PathBuf::from))
+    else {
+        return Vec::new();
+    };
+    let mut folders = vec![
+        dir.clone(),
+        dir.join("gstreamer-1.0"),
+        dir.join("../lib/gstreamer-1.0"),
+        dir.join(format!("../lib/{}-linux-gnu/gstreamer-1.0", std::env::consts::ARCH)),
+    ];
+    // The tests of a workspace run from target/debug/deps.
+    if dir.ends_with("deps") {
+        folders.push(dir.join(".."));
+    }
+    folders
+}
+
+/// Makes `nnupscale` known to GStreamer: from its plugin path, else from beside the program.
+pub fn ensure_nnupscale() -> Result<(), Failure> {
+    let known = || gst::ElementFactory::find("nnupscale").is_some();
+    if known() {
+        return Ok(());
+    }
+    let file = format!("{}gstnnupscale{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let mut found = None;
+    for folder in folders() {
+        let path = folder.join(&file);
+        if path.is_file() {
+            // Only this file: the folder of a build holds other shared objects, too.
+            match gst::Plugin::load_file(&path) {
+                Ok(plugin) => {
+                    let _ = gst::Registry::get().add_plugin(&plugin);
+                    if known() {
+                        return Ok(());
+                    }
+                }
+                Err(err) => found = Some(format!("{}: {err}", path.display())),
+            }
+        }
+    }
+    Err(match found {
+        Some(why) => Failure::new(format!("the plugin with `nnupscale` does not load: {why}")),
+        None => Failure::new(format!(
+            "GStreamer has no element `nnupscale`: {file} is neither in its plugin path nor beside the program"
+        ))
+        .hint("set GST_PLUGIN_PATH to the folder that holds it"),
+    })
+}
