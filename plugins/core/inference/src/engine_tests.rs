@@ -4,9 +4,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use gstneural_pixels::{Color, FrameBuf, FrameRef, PixelFormat};
 
-use crate::{
-    Engine, Error, Item, Mode, Model, Options, Previous, Tile, graph::tests::Builder, runtime,
-};
+use crate::{Engine, Error, Item, Mode, Model, Options, Previous, Tile, runtime, testing::Builder};
 
 /// Where `packaging/setup.sh` puts ONNX Runtime.
 fn roots() -> Vec<PathBuf> {
