@@ -115,20 +115,22 @@ impl Model {
             })
             .fold(0usize, usize::saturating_add);
         let graph = proto.graph.mut_or_insert_default();
+        let external = graph::has_external_data(graph);
+        if !external {
+            rewrite::widen_half(graph);
+            rewrite::rewrite_prelu(graph);
+        }
         let [input] = <[Port; 1]>::try_from(graph::inputs(graph)).map_err(|ports| {
             format(format!(
                 "it has {} inputs; an upscaler has one (the image)",
                 ports.len()
             ))
         })?;
-        let external = graph::has_external_data(graph);
-        let mut shuffle = None;
-        if !external {
-            rewrite::rewrite_prelu(graph);
-            if layout_of(&input, &declared) != Some(Layout::Nhwc) {
-                shuffle = rewrite::strip_depth_to_space(graph);
-            }
-        }
+        let shuffle = if !external && layout_of(&input, &declared) != Some(Layout::Nhwc) {
+            rewrite::strip_depth_to_space(graph)
+        } else {
+            None
+        };
         let output = match graph::outputs(graph).as_slice() {
             [output] => output.clone(),
             ports => {
