@@ -5,6 +5,7 @@
 //! the pipeline, [`run`] drives it to its end, and [`output`] puts the finished file under its name.
 #![deny(missing_docs)]
 
+pub mod bd_rate;
 pub mod cli;
 pub mod encoder;
 pub mod failure;
