@@ -1,5 +1,7 @@
 //! What the program says: a bar or lines for people on stderr, JSON lines for scripts on stdout.
 
+pub mod html;
+
 use crate::failure::Failure;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
