@@ -27,7 +27,7 @@ pub enum Tile {
     Auto,
     /// The whole frame.
     Whole,
-    /// Square tiles of this many input pixels, overlaps included.
+    /// Square tiles of this many input pixels, to which the overlaps are added.
     Size(usize),
 }
 
@@ -207,7 +207,10 @@ impl Engine {
         let (tile, exact) = match (info.fixed_size, options.tile) {
             (Some(size), _) => (Some(size), true),
             (None, Tile::Whole) => (None, false),
-            (None, Tile::Size(n)) => (Some((n, n)), false),
+            (None, Tile::Size(n)) => {
+                let side = n.max(1) + 2 * overlap;
+                (Some((side, side)), false)
+            }
             (None, Tile::Auto) => {
                 let bytes = info.bytes_per_pixel * options.batch.max(1);
                 (
