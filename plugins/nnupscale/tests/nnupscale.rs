@@ -1,4 +1,5 @@
 //! The element in real pipelines, with the shipped models and the real ONNX Runtime.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{str::FromStr, sync::Once};
 

@@ -185,7 +185,7 @@ impl Engine {
         height: usize,
     ) -> Result<Self> {
         let info = model.info();
-        let (scale, multiple) = (info.scale, info.multiple);
+        let (scale, align) = (info.scale, (info.multiple, info.alignment));
         if width == 0 || height == 0 {
             return Err(Error::Unsupported("a frame without pixels".into()));
         }
@@ -203,7 +203,7 @@ impl Engine {
             (_, Family::Yuv, Channels::Luma) => Route::EachRgbOfYuv,
         };
         let overlap = options.overlap.unwrap_or(info.overlap);
-        let overlap = overlap.next_multiple_of(multiple);
+        let overlap = overlap.next_multiple_of(info.alignment);
         let (tile, exact) = match (info.fixed_size, options.tile) {
             (Some(size), _) => (Some(size), true),
             (None, Tile::Whole) => (None, false),
@@ -217,14 +217,14 @@ impl Engine {
                         bytes,
                         options.memory_limit,
                         overlap,
-                        multiple,
+                        info.alignment,
                     ),
                     false,
                 )
             }
         };
-        let xs = Axis::new(width, tile.map(|t| t.0), overlap, multiple, exact)?;
-        let ys = Axis::new(height, tile.map(|t| t.1), overlap, multiple, exact)?;
+        let xs = Axis::new(width, tile.map(|t| t.0), overlap, align, exact)?;
+        let ys = Axis::new(height, tile.map(|t| t.1), overlap, align, exact)?;
         let batch = info.fixed_batch.unwrap_or(options.batch.max(1));
         let in_shape = [batch, model.input_channels(), ys.tile, xs.tile];
         let out_shape = model.output_shape(batch, xs.tile, ys.tile);
