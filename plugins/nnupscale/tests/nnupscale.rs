@@ -373,3 +373,45 @@ fn starting_and_stopping_many_times() {
         assert_eq!(element.property::<u32>("scale"), 0);
     }
 }
+
+#[test]
+fn padded_buffers_of_a_decoder_are_read_by_their_strides() {
+    let caps = i420(32, 24);
+    let info = info(&caps);
+    let mut h = harness("", &caps);
+    let plain = buffer(&info, 0, true);
+    let expected = h.push_and_pull(plain.clone()).unwrap();
+    // The same picture with 48 bytes a row and rows of junk between the planes.
+    let source = plain.map_readable().unwrap();
+    let mut data = vec![255u8; 48 * 30 + 2 * 48 * 20];
+    let offsets = [0usize, 48 * 30, 48 * 50];
+    for (plane, (w, rows)) in [(32usize, 24usize), (16, 12), (16, 12)]
+        .into_iter()
+        .enumerate()
+    {
+        for y in 0..rows {
+            let from = info.offset()[plane] + y * info.stride()[plane] as usize;
+            data[offsets[plane] + y * 48..][..w].copy_from_slice(&source[from..from + w]);
+        }
+    }
+    let mut padded = gst::Buffer::from_mut_slice(data);
+    {
+        let b = padded.get_mut().unwrap();
+        b.set_pts(gst::ClockTime::from_mseconds(40));
+        gst_video::VideoMeta::add_full(
+            b,
+            gst_video::VideoFrameFlags::empty(),
+            gst_video::VideoFormat::I420,
+            32,
+            24,
+            &offsets,
+            &[48, 48, 48],
+        )
+        .unwrap();
+    }
+    let out = h.push_and_pull(padded).unwrap();
+    assert_eq!(
+        out.map_readable().unwrap().as_slice(),
+        expected.map_readable().unwrap().as_slice()
+    );
+}
