@@ -23,7 +23,11 @@ pub enum Container {
 impl Container {
     /// Tells from the file name's extension.
     pub fn of(path: &Path) -> Result<Self, Failure> {
-        let ext = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+        let ext = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or("")
+            .to_ascii_lowercase();
         Ok(match ext.as_str() {
             "mp4" | "m4v" => Self::Mp4,
             "mov" => Self::Mov,
@@ -81,14 +85,18 @@ impl Container {
         factory
             .static_pad_templates()
             .iter()
-            .filter(|t| t.direction() == gst::PadDirection::Sink && t.presence() == gst::PadPresence::Request)
+            .filter(|t| {
+                t.direction() == gst::PadDirection::Sink
+                    && t.presence() == gst::PadPresence::Request
+            })
             .find(|t| t.caps().can_intersect(caps))
             .map(|t| t.name_template().to_string())
     }
 
     /// Whether the muxer takes this codec of ours.
     pub fn takes(self, codec: Codec) -> bool {
-        self.template_for(&gst::Caps::new_empty_simple(codec.media_type())).is_some()
+        self.template_for(&gst::Caps::new_empty_simple(codec.media_type()))
+            .is_some()
     }
 }
 
@@ -165,7 +173,10 @@ pub fn plan(source: &Source, container: Container, wishes: Wishes) -> Result<Pla
             Kind::Video => {
                 notes.push(Note {
                     code: "video-dropped",
-                    text: format!("video track {nth} ({}) is left out: one video track is upscaled", stream.codec()),
+                    text: format!(
+                        "video track {nth} ({}) is left out: one video track is upscaled",
+                        stream.codec()
+                    ),
                 });
                 Action::Drop
             }
@@ -198,7 +209,10 @@ pub fn plan(source: &Source, container: Container, wishes: Wishes) -> Result<Pla
         Some(o) => {
             notes.push(Note {
                 code: "rotation-applied",
-                text: format!("{} has no place for the orientation ({o}): the pixels are turned", container.name()),
+                text: format!(
+                    "{} has no place for the orientation ({o}): the pixels are turned",
+                    container.name()
+                ),
             });
             Rotation::Pixels(o.clone())
         }
@@ -211,7 +225,12 @@ pub fn plan(source: &Source, container: Container, wishes: Wishes) -> Result<Pla
     })
 }
 
-fn audio(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<Note>) -> Result<Action, Failure> {
+fn audio(
+    stream: &Stream,
+    nth: usize,
+    container: Container,
+    notes: &mut Vec<Note>,
+) -> Result<Action, Failure> {
     if container.template_for(&stream.caps).is_some() {
         return Ok(Action::Copy(None));
     }
@@ -237,7 +256,10 @@ fn audio(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<Note
     } else {
         "aac"
     };
-    let language = stream.language().map(|l| format!(", {l}")).unwrap_or_default();
+    let language = stream
+        .language()
+        .map(|l| format!(", {l}"))
+        .unwrap_or_default();
     notes.push(Note {
         code: "audio-reencoded",
         text: format!(
@@ -263,15 +285,27 @@ fn reframe(stream: &Stream, container: Container) -> Option<&'static str> {
     gst::ElementFactory::find(parser)?;
     let mut bare = stream.caps.copy();
     if let Some(s) = bare.get_mut()?.structure_mut(0) {
-        s.remove_fields(["stream-format", "framed", "parsed", "alignment", "codec_data"]);
+        s.remove_fields([
+            "stream-format",
+            "framed",
+            "parsed",
+            "alignment",
+            "codec_data",
+        ]);
     }
     container.template_for(&bare).map(|_| parser)
 }
 
 fn subtitle(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<Note>) -> Action {
     // webmmux takes what Matroska takes, but WebM players read WebVTT alone.
-    let plain = gst::Caps::builder("text/x-raw").field("format", "utf8").build();
-    let caps = if is_markup(&stream.caps) { &plain } else { &stream.caps };
+    let plain = gst::Caps::builder("text/x-raw")
+        .field("format", "utf8")
+        .build();
+    let caps = if is_markup(&stream.caps) {
+        &plain
+    } else {
+        &stream.caps
+    };
     if container != Container::Webm && container.template_for(caps).is_some() {
         return Action::Copy(None);
     }
@@ -286,11 +320,18 @@ fn subtitle(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<N
     {
         notes.push(Note {
             code: "subtitle-converted",
-            text: format!("subtitle track {nth} ({}) becomes plain text in {}", stream.codec(), container.name()),
+            text: format!(
+                "subtitle track {nth} ({}) becomes plain text in {}",
+                stream.codec(),
+                container.name()
+            ),
         });
         return Action::Copy(Some(parser));
     }
-    let language = stream.language().map(|l| format!(", {l}")).unwrap_or_default();
+    let language = stream
+        .language()
+        .map(|l| format!(", {l}"))
+        .unwrap_or_default();
     notes.push(Note {
         code: "subtitle-dropped",
         text: format!(
@@ -304,8 +345,9 @@ fn subtitle(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<N
 
 /// Whether these are subtitles with GStreamer's markup in them.
 pub fn is_markup(caps: &gst::CapsRef) -> bool {
-    caps.structure(0)
-        .is_some_and(|s| s.name() == "text/x-raw" && s.get::<&str>("format").is_ok_and(|f| f == "pango-markup"))
+    caps.structure(0).is_some_and(|s| {
+        s.name() == "text/x-raw" && s.get::<&str>("format").is_ok_and(|f| f == "pango-markup")
+    })
 }
 
 /// The text without tags, its entities resolved.
@@ -319,9 +361,16 @@ pub fn strip_markup(text: &str) -> String {
             rest = &rest[end + 1..];
             continue;
         }
-        let entity = [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>'), ("&quot;", '"'), ("&apos;", '\''), ("&#39;", '\'')]
-            .into_iter()
-            .find(|(e, _)| rest.starts_with(e));
+        let entity = [
+            ("&amp;", '&'),
+            ("&lt;", '<'),
+            ("&gt;", '>'),
+            ("&quot;", '"'),
+            ("&apos;", '\''),
+            ("&#39;", '\''),
+        ]
+        .into_iter()
+        .find(|(e, _)| rest.starts_with(e));
         match entity {
             Some((e, plain)) => {
                 out.push(plain);
@@ -342,7 +391,10 @@ mod tests {
 
     #[test]
     fn markup_goes_and_text_stays() {
-        assert_eq!(strip_markup("<i>A &amp; B</i> &lt;3 \u{e9}"), "A & B <3 \u{e9}");
+        assert_eq!(
+            strip_markup("<i>A &amp; B</i> &lt;3 \u{e9}"),
+            "A & B <3 \u{e9}"
+        );
         assert_eq!(strip_markup("1 < 2"), "1 < 2");
         assert_eq!(strip_markup(""), "");
     }

@@ -31,7 +31,10 @@ impl Kind {
             Some("text" | "subtitle" | "subpicture") => Self::Subtitle,
             _ => match name.as_str() {
                 "application/x-yuv4mpeg" => Self::Video,
-                "application/x-ssa" | "application/x-ass" | "application/x-usf" | "application/x-subtitle-unknown"
+                "application/x-ssa"
+                | "application/x-ass"
+                | "application/x-usf"
+                | "application/x-subtitle-unknown"
                 | "application/x-teletext" => Self::Subtitle,
                 _ => Self::Other,
             },
@@ -55,7 +58,10 @@ pub struct Stream {
 impl Stream {
     /// The name of its caps, such as `audio/mpeg`.
     pub fn media_type(&self) -> String {
-        self.caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default()
+        self.caps
+            .structure(0)
+            .map(|s| s.name().to_string())
+            .unwrap_or_default()
     }
 
     /// A short name for messages: `aac`, `vorbis`, `h264`.
@@ -71,13 +77,20 @@ impl Stream {
                 _ => "aac".into(),
             },
             "text/x-raw" => "text".into(),
-            name => name.rsplit('/').next().unwrap_or(name).trim_start_matches("x-").to_string(),
+            name => name
+                .rsplit('/')
+                .next()
+                .unwrap_or(name)
+                .trim_start_matches("x-")
+                .to_string(),
         }
     }
 
     /// Its language tag, if any.
     pub fn language(&self) -> Option<String> {
-        self.tags.get::<gst::tags::LanguageCode>().map(|v| v.get().to_string())
+        self.tags
+            .get::<gst::tags::LanguageCode>()
+            .map(|v| v.get().to_string())
     }
 }
 
@@ -130,19 +143,32 @@ impl Source {
 ///
 /// The parsers prefer the container's, but the one in a QuickTime file cannot say "full range":
 /// a GoPro's pictures would come out washed out. What was hidden is given to `found`.
-pub fn hide_container_colour(parse: &gst::Element, found: impl Fn(String) + Send + Sync + Clone + 'static) {
-    let Some(bin) = parse.downcast_ref::<gst::Bin>() else { return };
+pub fn hide_container_colour(
+    parse: &gst::Element,
+    found: impl Fn(String) + Send + Sync + Clone + 'static,
+) {
+    let Some(bin) = parse.downcast_ref::<gst::Bin>() else {
+        return;
+    };
     bin.connect_element_added(move |_, element| {
-        let name = element.factory().map(|f| f.name().to_string()).unwrap_or_default();
+        let name = element
+            .factory()
+            .map(|f| f.name().to_string())
+            .unwrap_or_default();
         if !matches!(name.as_str(), "h264parse" | "h265parse") {
             return;
         }
-        let Some(pad) = element.static_pad("sink") else { return };
+        let Some(pad) = element.static_pad("sink") else {
+            return;
+        };
         let found = found.clone();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             if let Some(gst::PadProbeData::Event(event)) = &info.data
                 && let gst::EventView::Caps(c) = event.view()
-                && let Some(colour) = c.caps().structure(0).and_then(|s| s.get::<String>("colorimetry").ok())
+                && let Some(colour) = c
+                    .caps()
+                    .structure(0)
+                    .and_then(|s| s.get::<String>("colorimetry").ok())
             {
                 found(colour);
                 let mut caps = c.caps_owned();
@@ -219,17 +245,25 @@ pub fn probe(input: &str, timeout: Duration) -> Result<Source, Failure> {
     let found = Arc::new(Mutex::new(Found::default()));
     let f = Arc::clone(&found);
     hide_container_colour(&parse, move |colour| {
-        f.lock().unwrap_or_else(PoisonError::into_inner).container_colour.get_or_insert(colour);
+        f.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .container_colour
+            .get_or_insert(colour);
     });
     let weak = pipeline.downgrade();
     let f = Arc::clone(&found);
     parse.connect_pad_added(move |_, pad| {
-        let Some(pipeline) = weak.upgrade() else { return };
+        let Some(pipeline) = weak.upgrade() else {
+            return;
+        };
         let first_video = {
             let mut found = f.lock().unwrap_or_else(PoisonError::into_inner);
             let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-            let first =
-                Kind::of(&caps) == Kind::Video && !found.pads.iter().any(|p| p.current_caps().is_some_and(|c| Kind::of(&c) == Kind::Video));
+            let first = Kind::of(&caps) == Kind::Video
+                && !found.pads.iter().any(|p| {
+                    p.current_caps()
+                        .is_some_and(|c| Kind::of(&c) == Kind::Video)
+                });
             found.pads.push(pad.clone());
             first
         };
@@ -245,7 +279,12 @@ pub fn probe(input: &str, timeout: Duration) -> Result<Source, Failure> {
 }
 
 /// Puts a sink (and for the video a decoder) behind a pad of the parser.
-fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, decode: bool, found: &Arc<Mutex<Found>>) -> Result<(), Failure> {
+fn attach(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    decode: bool,
+    found: &Arc<Mutex<Found>>,
+) -> Result<(), Failure> {
     let fail = |e: gst::glib::BoolError| Failure::new(e.to_string());
     let queue = make("queue")?;
     queue.set_property("max-size-time", 0u64);
@@ -261,7 +300,9 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, decode: bool, found: &Arc<Mu
         queue.link(&decoder).map_err(fail)?;
         let (f, s) = (Arc::clone(found), sink.clone());
         decoder.connect_pad_added(move |_, pad| {
-            let Some(target) = s.static_pad("sink") else { return };
+            let Some(target) = s.static_pad("sink") else {
+                return;
+            };
             if target.is_linked() || pad.link(&target).is_err() {
                 return;
             }
@@ -277,7 +318,9 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, decode: bool, found: &Arc<Mu
     }
     sink.sync_state_with_parent().map_err(fail)?;
     queue.sync_state_with_parent().map_err(fail)?;
-    let target = queue.static_pad("sink").ok_or_else(|| Failure::new("a queue without a pad"))?;
+    let target = queue
+        .static_pad("sink")
+        .ok_or_else(|| Failure::new("a queue without a pad"))?;
     let f = Arc::clone(found);
     target.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         // parsebin adds all its pads before data flows on any.
@@ -288,8 +331,15 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, decode: bool, found: &Arc<Mu
     Ok(())
 }
 
-fn wait(pipeline: &gst::Pipeline, found: &Mutex<Found>, timeout: Duration, input: &str) -> Result<(), Failure> {
-    let bus = pipeline.bus().ok_or_else(|| Failure::new("a pipeline without a bus"))?;
+fn wait(
+    pipeline: &gst::Pipeline,
+    found: &Mutex<Found>,
+    timeout: Duration,
+    input: &str,
+) -> Result<(), Failure> {
+    let bus = pipeline
+        .bus()
+        .ok_or_else(|| Failure::new("a pipeline without a bus"))?;
     let started = pipeline.set_state(gst::State::Paused);
     let deadline = Instant::now() + timeout;
     let ready = || {
@@ -315,7 +365,10 @@ fn wait(pipeline: &gst::Pipeline, found: &Mutex<Found>, timeout: Duration, input
                 broken.get_or_insert((Failure::from_gst(e), Instant::now()));
             }
             Some(gst::MessageView::Eos(_)) if broken.is_none() => {
-                broken = Some((Failure::new("it ends before the first frame"), Instant::now()));
+                broken = Some((
+                    Failure::new("it ends before the first frame"),
+                    Instant::now(),
+                ));
             }
             _ => {}
         }
@@ -330,10 +383,10 @@ fn wait(pipeline: &gst::Pipeline, found: &Mutex<Found>, timeout: Duration, input
         let nothing_to_decode = {
             let found = found.lock().unwrap_or_else(PoisonError::into_inner);
             found.complete
-                && !found
-                    .pads
-                    .iter()
-                    .any(|p| p.current_caps().is_some_and(|c| Kind::of(&c) == Kind::Video))
+                && !found.pads.iter().any(|p| {
+                    p.current_caps()
+                        .is_some_and(|c| Kind::of(&c) == Kind::Video)
+                })
         };
         if nothing_to_decode {
             return Err(Failure::new(format!("{input}: there is no video in it")));
@@ -379,7 +432,11 @@ fn collect(parse: &gst::Element, found: &Mutex<Found>, input: &str) -> Result<So
         .get::<gst::tags::ImageOrientation>()
         .map(|v| v.get().to_string())
         .filter(|o| o != "rotate-0");
-    let colour = if streams[video].caps.structure(0).is_some_and(|s| s.has_field("colorimetry")) {
+    let colour = if streams[video]
+        .caps
+        .structure(0)
+        .is_some_and(|s| s.has_field("colorimetry"))
+    {
         ColourSource::Stream
     } else {
         match &found.container_colour {
@@ -390,9 +447,16 @@ fn collect(parse: &gst::Element, found: &Mutex<Found>, input: &str) -> Result<So
     Ok(Source {
         video,
         colour,
-        decoded: found.decoded.clone().ok_or_else(|| Failure::new(format!("{input}: no frame")))?,
+        decoded: found
+            .decoded
+            .clone()
+            .ok_or_else(|| Failure::new(format!("{input}: no frame")))?,
         duration: parse.query_duration::<gst::ClockTime>().or_else(|| {
-            found.pads.iter().filter_map(|p| p.query_duration::<gst::ClockTime>()).max()
+            found
+                .pads
+                .iter()
+                .filter_map(|p| p.query_duration::<gst::ClockTime>())
+                .max()
         }),
         orientation,
         streams,
