@@ -27,8 +27,10 @@ class Case:
     path: pathlib.Path
     grey: bool
     multiple: int = 1
-    tiles: tuple[int, ...] = (0, 32, 48, -1)
+    tiles: tuple[int, ...] = (0, 56, 80, -1)
     size: tuple[int, int] = (120, 86)
+    # What a modelinfo beside the file says, for networks whose graph does not show it.
+    says: str = ""
 
     @property
     def name(self) -> str:
@@ -45,7 +47,7 @@ def shipped() -> list[Case]:
 def published() -> list[Case]:
     return [
         Case(TEST_MODELS / "span_x4.onnx", grey=False),
-        Case(TEST_MODELS / "realesr-animevideov3_x4.onnx", grey=False, size=(96, 64)),
+        Case(TEST_MODELS / "realesr-animevideov3_x4.onnx", grey=False, tiles=(0, 48, -1), size=(96, 64)),
         Case(TEST_MODELS / "rlfn_x4.onnx", grey=False, tiles=(0,)),
         Case(TEST_MODELS / "rt4ksr_x2.onnx", grey=False, multiple=2),
     ]
@@ -56,8 +58,8 @@ def third_party() -> list[Case]:
     janai = "2x_AnimeJaNai_"
     return [
         Case(folder / f"{janai}SD_V1beta34_Compact_1x3xHxW_dyn-HW_strong_fp16_op23_dynamo.onnx", grey=False),
-        Case(folder / f"{janai}HD_V3.1_Performance_SPANF3_b5f48_unshuffle_fp16.onnx", grey=False, multiple=2),
-        Case(folder / f"{janai}HD_V3.1_Balanced_SPANF3_b8f64_unshuffle_fp16.onnx", grey=False, multiple=2),
+        Case(folder / f"{janai}HD_V3.1_Performance_SPANF3_b5f48_unshuffle_fp16.onnx", grey=False, multiple=2, tiles=(0, 80, -1), says="multiple=2"),
+        Case(folder / f"{janai}HD_V3.1_Balanced_SPANF3_b8f64_unshuffle_fp16.onnx", grey=False, multiple=2, tiles=(0, 110, -1), says="multiple=2"),
         Case(folder / "subpixel_cnn_x3_224.onnx", grey=True, tiles=(0, -1, 224), size=(300, 260)),
         Case(folder / "subpixel_cnn_x3_224.onnx", grey=True, tiles=(0,), size=(224, 224)),
     ]
@@ -82,12 +84,17 @@ def reference(case: Case) -> Reference | SubpixelReference:
     return Reference(case.path, case.multiple)
 
 
-def assert_equal(came: np.ndarray, wanted: np.ndarray) -> None:
-    """Within one step of 255 everywhere, and exactly the same nearly everywhere."""
+def assert_equal(came: np.ndarray, wanted: np.ndarray, *, half: bool = False) -> None:
+    """Within one step of 255 everywhere, and exactly the same nearly everywhere.
+
+    Half-precision networks are run in single precision on the CPU, which leaves out the rounding
+    of the plain run (0.2/255): more pixels fall on the other side of a rounding there.
+    """
     off = np.abs(came.astype(np.int16) - wanted.astype(np.int16))
     where = np.unravel_index(off.argmax(), off.shape)
     assert off.max() <= 1, f"off by {off.max()} at {where}, {np.mean(off > 1):.2%} of the pixels by more than 1"
-    assert np.mean(off > 0) < 0.01, f"{np.mean(off > 0):.2%} of the pixels are off by 1"
+    limit = 0.05 if half else 0.01
+    assert np.mean(off > 0) < limit, f"{np.mean(off > 0):.2%} of the pixels are off by 1"
 
 
 @pytest.mark.parametrize(("case", "tile"), parameters())
@@ -98,13 +105,41 @@ def test_equals_a_plain_run(case: Case, tile: int, tmp_path: pathlib.Path) -> No
         pictures = [images.luma(picture) for picture in pictures]
     plain = reference(case)
     wanted = np.stack([plain(picture) for picture in pictures])
+    model = case.path
+    if case.says:
+        model = tmp_path / case.path.name
+        model.symlink_to(case.path)
+        model.with_suffix(".modelinfo").write_text(f"[nnupscale]\n{case.says}\n")
     came = through(
-        f'nnupscale name=nn model="{case.path}" tile={tile}',
+        f'nnupscale name=nn model="{model}" tile={tile}',
         np.stack(pictures), format="GRAY8" if case.grey else "RGB", width=width, height=height,
     )
     assert came.error is None, came.error
     assert came.frames is not None and len(came.frames) == 2
-    assert_equal(came.frames.reshape(wanted.shape), wanted)
+    assert_equal(came.frames.reshape(wanted.shape), wanted, half="fp16" in case.path.stem)
+
+
+@pytest.mark.xfail(reason="an unshuffle that pads by itself, written as Reshape, hides its stride")
+def test_a_hidden_stride_is_seen() -> None:
+    case = next((c for c in third_party() if "b5f48" in c.name or "Perfor" in c.name))
+    if not case.path.exists():
+        pytest.skip("no third-party data here (set GST_NEURAL_DATA)")
+    width, height = case.size
+    picture = images.noise(width, height)
+    came = through(
+        f'nnupscale model="{case.path}" tile=56', picture[None], format="RGB", width=width, height=height
+    )
+    assert came.error is None and came.frames is not None, came.error
+    wanted = Reference(case.path, 2)(picture)
+    assert_equal(came.frames[0].reshape(wanted.shape), wanted)
+
+
+def test_tiles_too_small_for_a_network_are_refused() -> None:
+    came = through(
+        f"nnupscale model={TEST_MODELS}/span_x4.onnx tile=32", images.noise(64, 64)[None],
+        format="RGB", width=64, height=64,
+    )
+    assert came.error is not None and "overlap" in came.error and "tile" in came.error
 
 
 @pytest.mark.parametrize("model", ["luma-x2-compressed", "luma-x2-fast-clean", "luma-x4"])
