@@ -84,7 +84,12 @@ struct Upscale {
     #[arg(long, value_parser = ["split", "side"], help_heading = "Upscaling")]
     compare: Option<String>,
     /// The other network of --compare
-    #[arg(long, value_name = "NAME|FILE", requires = "compare", help_heading = "Upscaling")]
+    #[arg(
+        long,
+        value_name = "NAME|FILE",
+        requires = "compare",
+        help_heading = "Upscaling"
+    )]
     compare_model: Option<String>,
     /// Where --compare split divides the picture: 0 to 1
     #[arg(long, value_parser = parse_unit, requires = "compare", help_heading = "Upscaling")]
@@ -201,9 +206,15 @@ impl Upscale {
         // The folder first: it decides what the name means.
         set("model-dir", self.model_dir);
         let by_scale = self.scale.filter(|s| *s > 1).map(|s| format!("luma-x{s}"));
-        set("model", Some(self.model.or(by_scale).unwrap_or_else(|| "luma-x2".into())));
+        set(
+            "model",
+            Some(self.model.or(by_scale).unwrap_or_else(|| "luma-x2".into())),
+        );
         set("device", self.device);
-        set("threads", (self.threads > 0).then(|| self.threads.to_string()));
+        set(
+            "threads",
+            (self.threads > 0).then(|| self.threads.to_string()),
+        );
         set("tile", self.tile.map(|v| v.to_string()));
         set("overlap", self.overlap.map(|v| v.to_string()));
         set("batch-size", self.batch_size.map(|v| v.to_string()));
@@ -261,7 +272,11 @@ pub fn run() -> i32 {
         Ok(cli) => cli,
         Err(err) => {
             let _ = err.print();
-            return if err.use_stderr() { Exit::Usage as i32 } else { Exit::Ok as i32 };
+            return if err.use_stderr() {
+                Exit::Usage as i32
+            } else {
+                Exit::Ok as i32
+            };
         }
     };
     match cli.command {
@@ -295,7 +310,10 @@ mod tests {
     fn times_sizes_and_rates() {
         assert_eq!(parse_time("90.5"), Ok(Duration::from_millis(90_500)));
         assert_eq!(parse_time("1:30"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_time("1:00:01.25"), Ok(Duration::from_millis(3_601_250)));
+        assert_eq!(
+            parse_time("1:00:01.25"),
+            Ok(Duration::from_millis(3_601_250))
+        );
         for wrong in ["", "-1", "1:2:3:4", "a", "1:-2", "inf", "NaN", "1e300"] {
             assert!(parse_time(wrong).is_err(), "{wrong}");
         }

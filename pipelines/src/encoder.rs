@@ -44,7 +44,16 @@ pub enum Colour {
 }
 
 const PRESETS: [&str; 10] = [
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
 ];
 
 impl Codec {
@@ -122,12 +131,17 @@ impl Settings {
         if let Some(crf) = self.crf
             && crf > self.codec.max_crf()
         {
-            return Err(Failure::usage(format!("--crf {crf}: {name} takes 0 to {}", self.codec.max_crf())));
+            return Err(Failure::usage(format!(
+                "--crf {crf}: {name} takes 0 to {}",
+                self.codec.max_crf()
+            )));
         }
         if let Some(bps) = self.bitrate_bps
             && !(10_000..=2_000_000_000).contains(&bps)
         {
-            return Err(Failure::usage(format!("--bitrate {bps}: outside 10 kbit/s to 2 Gbit/s")));
+            return Err(Failure::usage(format!(
+                "--bitrate {bps}: outside 10 kbit/s to 2 Gbit/s"
+            )));
         }
         if let Some(preset) = &self.preset {
             self.preset_index(preset)?;
@@ -148,7 +162,11 @@ impl Settings {
                 "--preset {preset}: {} takes {}{}",
                 self.codec.name(),
                 PRESETS.join(", "),
-                if by_number { ", or 0 (best) to 9 (fastest)" } else { "" }
+                if by_number {
+                    ", or 0 (best) to 9 (fastest)"
+                } else {
+                    ""
+                }
             ))
         })
     }
@@ -158,7 +176,9 @@ impl Settings {
         let encoder = make(self.codec.factory())?;
         let index = self.preset_index(self.preset.as_deref().unwrap_or("medium"))?;
         let crf = self.crf.unwrap_or_else(|| self.codec.default_crf());
-        let kbps = self.bitrate_bps.map(|b| u32::try_from((b / 1000).max(1)).unwrap_or(u32::MAX));
+        let kbps = self
+            .bitrate_bps
+            .map(|b| u32::try_from((b / 1000).max(1)).unwrap_or(u32::MAX));
         match self.codec {
             Codec::X264 => {
                 encoder.set_property_from_str("speed-preset", PRESETS[index]);
@@ -175,12 +195,14 @@ impl Settings {
                 encoder.set_property("threads", self.threads);
                 match colour {
                     Colour::Caps => {}
-                    Colour::Unspecified => {
-                        encoder.set_property("option-string", "colorprim=undef:transfer=undef:colormatrix=undef")
-                    }
-                    Colour::PinBt601 => {
-                        encoder.set_property("option-string", "colorprim=undef:transfer=undef:colormatrix=smpte170m")
-                    }
+                    Colour::Unspecified => encoder.set_property(
+                        "option-string",
+                        "colorprim=undef:transfer=undef:colormatrix=undef",
+                    ),
+                    Colour::PinBt601 => encoder.set_property(
+                        "option-string",
+                        "colorprim=undef:transfer=undef:colormatrix=smpte170m",
+                    ),
                 }
             }
             Codec::X265 => {
@@ -197,8 +219,10 @@ impl Settings {
                 }
                 match colour {
                     Colour::Caps => {}
-                    Colour::Unspecified => options.push("colorprim=unknown:transfer=unknown:colormatrix=unknown".into()),
-                    Colour::PinBt601 => options.push("colorprim=unknown:transfer=unknown:colormatrix=smpte170m".into()),
+                    Colour::Unspecified => options
+                        .push("colorprim=unknown:transfer=unknown:colormatrix=unknown".into()),
+                    Colour::PinBt601 => options
+                        .push("colorprim=unknown:transfer=unknown:colormatrix=smpte170m".into()),
                 }
                 encoder.set_property("option-string", options.join(":"));
             }
@@ -210,7 +234,8 @@ impl Settings {
                 encoder.set_property("threads", threads(self.threads).min(64) as i32);
                 encoder.set_property("timebase", gst::Fraction::new(1, 90_000));
                 match self.bitrate_bps {
-                    Some(bps) => encoder.set_property("target-bitrate", i32::try_from(bps).unwrap_or(i32::MAX)),
+                    Some(bps) => encoder
+                        .set_property("target-bitrate", i32::try_from(bps).unwrap_or(i32::MAX)),
                     None => {
                         // Constrained quality with a bound that is never reached is constant quality.
                         encoder.set_property_from_str("end-usage", "cq");

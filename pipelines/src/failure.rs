@@ -61,10 +61,13 @@ impl Failure {
         let path = path.display();
         match err.kind() {
             K::StorageFull | K::QuotaExceeded => {
-                Self::new(format!("{doing} {path}: the disk is full")).hint("free some space, or write elsewhere")
+                Self::new(format!("{doing} {path}: the disk is full"))
+                    .hint("free some space, or write elsewhere")
             }
             K::PermissionDenied => Self::new(format!("{doing} {path}: permission denied")),
-            K::ReadOnlyFilesystem => Self::new(format!("{doing} {path}: the file system is read-only")),
+            K::ReadOnlyFilesystem => {
+                Self::new(format!("{doing} {path}: the file system is read-only"))
+            }
             _ => Self::new(format!("{doing} {path}: {err}")),
         }
     }
@@ -92,7 +95,9 @@ impl Failure {
         if err.matches(gst::ResourceError::NotFound) {
             return Self::new(format!("opening the input: no such file ({source})"));
         }
-        if err.matches(gst::CoreError::MissingPlugin) || err.matches(gst::StreamError::CodecNotFound) {
+        if err.matches(gst::CoreError::MissingPlugin)
+            || err.matches(gst::StreamError::CodecNotFound)
+        {
             return Self::new(format!("{}", err.message().trim_end_matches('.')))
                 .hint("a decoder or demuxer is not installed: apt install gstreamer1.0-libav gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly, then `gst-neural doctor`");
         }
@@ -138,12 +143,15 @@ pub fn make(factory: &str) -> Result<gst::Element, Failure> {
 pub fn package_of(factory: &str) -> Option<&'static str> {
     Some(match factory {
         "filesrc" | "filesink" | "queue" | "capsfilter" | "fakesink" => "libgstreamer1.0-0",
-        "parsebin" | "decodebin" | "decodebin3" | "uridecodebin3" | "urisourcebin" | "videoconvert" | "videoscale"
-        | "audioconvert" | "audioresample" | "opusenc" | "vorbisenc" => "gstreamer1.0-plugins-base",
-        "mp4mux" | "qtmux" | "matroskamux" | "webmmux" | "qtdemux" | "matroskademux" | "vp9enc" | "vp8enc" | "videoflip"
-        | "aacparse" | "mpegaudioparse" | "ac3parse" | "flacparse" => "gstreamer1.0-plugins-good",
-        "mpegtsmux" | "tsdemux" | "x265enc" | "av1enc" | "h264parse" | "h265parse" | "av1parse" | "vp9parse" | "y4mdec"
-        | "voaacenc" | "opusparse" => "gstreamer1.0-plugins-bad",
+        "parsebin" | "decodebin" | "decodebin3" | "uridecodebin3" | "urisourcebin"
+        | "videoconvert" | "videoscale" | "audioconvert" | "audioresample" | "opusenc"
+        | "vorbisenc" => "gstreamer1.0-plugins-base",
+        "mp4mux" | "qtmux" | "matroskamux" | "webmmux" | "qtdemux" | "matroskademux" | "vp9enc"
+        | "vp8enc" | "videoflip" | "aacparse" | "mpegaudioparse" | "ac3parse" | "flacparse" => {
+            "gstreamer1.0-plugins-good"
+        }
+        "mpegtsmux" | "tsdemux" | "x265enc" | "av1enc" | "h264parse" | "h265parse" | "av1parse"
+        | "vp9parse" | "y4mdec" | "voaacenc" | "opusparse" => "gstreamer1.0-plugins-bad",
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "avenc_aac" | "avdec_h264" | "avdec_h265" => "gstreamer1.0-libav",
         _ => return None,

@@ -64,11 +64,15 @@ fn fail(e: impl std::fmt::Display) -> Failure {
 }
 
 fn sink_pad(element: &gst::Element) -> Result<gst::Pad, Failure> {
-    element.static_pad("sink").ok_or_else(|| fail(format!("{} has no sink pad", element.name())))
+    element
+        .static_pad("sink")
+        .ok_or_else(|| fail(format!("{} has no sink pad", element.name())))
 }
 
 fn src_pad(element: &gst::Element) -> Result<gst::Pad, Failure> {
-    element.static_pad("src").ok_or_else(|| fail(format!("{} has no source pad", element.name())))
+    element
+        .static_pad("src")
+        .ok_or_else(|| fail(format!("{} has no source pad", element.name())))
 }
 
 /// A queue bounded by bytes alone: the muxer waits for the slowest stream, however far it is behind.
@@ -122,27 +126,40 @@ impl Graph {
         sink.set_property("location", location.to_string_lossy().as_ref());
         sink.set_property("sync", false);
         sink.set_property("async", false);
-        pipeline.add_many([&src, &parse, &mux, &sink]).map_err(fail)?;
+        pipeline
+            .add_many([&src, &parse, &mux, &sink])
+            .map_err(fail)?;
         link_source(&src, &parse)?;
         mux.link(&sink).map_err(fail)?;
 
         let mut notes = Vec::new();
         let info = source.decoded.structure(0);
-        let dimension = |name: &str| info.and_then(|s| s.get::<i32>(name).ok()).unwrap_or(0).max(0) as u32;
+        let dimension = |name: &str| {
+            info.and_then(|s| s.get::<i32>(name).ok())
+                .unwrap_or(0)
+                .max(0) as u32
+        };
         let mut input = (dimension("width"), dimension("height"));
-        if info.and_then(|s| s.get::<String>("interlace-mode").ok()).is_some_and(|m| m != "progressive") {
+        if info
+            .and_then(|s| s.get::<String>("interlace-mode").ok())
+            .is_some_and(|m| m != "progressive")
+        {
             notes.push(Note {
                 code: "interlaced",
                 text: "the video is interlaced: its fields are upscaled as they are woven; deinterlace it first".into(),
             });
         }
-        let turned = matches!(&plan.rotation, Rotation::Pixels(o) if o.contains("90") || o.contains("270"));
+        let turned =
+            matches!(&plan.rotation, Rotation::Pixels(o) if o.contains("90") || o.contains("270"));
         if turned {
             input = (input.1, input.0);
         }
         let (upscaler, scale) = upscaler(options)?;
         let natural = (input.0 * scale, input.1 * scale);
-        let side = options.element.iter().any(|(k, v)| k == "compare" && v == "side");
+        let side = options
+            .element
+            .iter()
+            .any(|(k, v)| k == "compare" && v == "side");
         let mut output = options.size.unwrap_or_else(|| match options.scale {
             Some(s) => (input.0 * s, input.1 * s),
             None => natural,
@@ -150,15 +167,21 @@ impl Graph {
         let resize = output != natural;
         if side {
             if resize {
-                return Err(Failure::usage("--compare side does not go with --size or another --scale"));
+                return Err(Failure::usage(
+                    "--compare side does not go with --size or another --scale",
+                ));
             }
             output.0 *= 2;
         }
         if settings.codec == crate::encoder::Codec::Av1
-            && info.and_then(|s| s.get::<String>("format").ok()).is_some_and(|f| f.contains("_1"))
+            && info
+                .and_then(|s| s.get::<String>("format").ok())
+                .is_some_and(|f| f.contains("_1"))
         {
             let template = gst::ElementFactory::find("av1enc").map(|f| f.static_pad_templates());
-            let ten = gst::Caps::builder("video/x-raw").field("format", "I420_10LE").build();
+            let ten = gst::Caps::builder("video/x-raw")
+                .field("format", "I420_10LE")
+                .build();
             if template.is_some_and(|t| !t.iter().any(|t| t.caps().can_intersect(&ten))) {
                 notes.push(Note {
                     code: "depth-reduced",
@@ -239,10 +262,18 @@ impl Graph {
                     let (first, last) = add_chain(&pipeline, &chain)?;
                     let mut caps = stream.caps.clone();
                     if let (Some(_), Some(s)) = (parser, caps.make_mut().structure_mut(0)) {
-                        s.remove_fields(["stream-format", "framed", "parsed", "alignment", "codec_data"]);
+                        s.remove_fields([
+                            "stream-format",
+                            "framed",
+                            "parsed",
+                            "alignment",
+                            "codec_data",
+                        ]);
                     }
                     if *parser == Some("ssaparse") {
-                        caps = gst::Caps::builder("text/x-raw").field("format", "utf8").build();
+                        caps = gst::Caps::builder("text/x-raw")
+                            .field("format", "utf8")
+                            .build();
                     }
                     to_muxer(&mux, plan.container, &caps, &last)?;
                     let entry = sink_pad(&first)?;
@@ -271,7 +302,8 @@ impl Graph {
                         "vorbisenc" => None,
                         _ => Some("aacparse"),
                     };
-                    if let Some(parser) = parser.filter(|p| gst::ElementFactory::find(p).is_some()) {
+                    if let Some(parser) = parser.filter(|p| gst::ElementFactory::find(p).is_some())
+                    {
                         chain.push(make(parser)?);
                     }
                     chain.push(byte_queue(64)?);
@@ -297,7 +329,11 @@ impl Graph {
                 id: stream.id.clone(),
                 kind: stream.kind,
                 pad,
-                track: if *action == Action::Upscale { Arc::clone(&video) } else { track },
+                track: if *action == Action::Upscale {
+                    Arc::clone(&video)
+                } else {
+                    track
+                },
             });
         }
 
@@ -313,7 +349,9 @@ impl Graph {
                 flowing.store(true, Ordering::SeqCst);
                 gst::PadProbeReturn::Ok
             });
-            held.lock().unwrap_or_else(PoisonError::into_inner).push((pad.clone(), id));
+            held.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((pad.clone(), id));
         });
 
         Ok(Self {
@@ -340,7 +378,8 @@ impl Graph {
 
     /// Seeks if asked to, links every stream to its branch, and lets the data flow.
     pub fn connect(&self, start_ns: Option<u64>) -> Result<(), Failure> {
-        let mut pads = std::mem::take(&mut *self.pads.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut pads =
+            std::mem::take(&mut *self.pads.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(start) = start_ns {
             let sought = pads.first().is_some_and(|(pad, _)| {
                 pad.send_event(gst::event::Seek::new(
@@ -368,7 +407,11 @@ impl Graph {
                     // A source whose identifiers change from one opening to the next.
                     let known = self.entries.iter().any(|e| e.id == id);
                     (!known && kind == Kind::Video)
-                        .then(|| self.entries.iter().find(|e| e.kind == kind && !e.pad.is_linked()))
+                        .then(|| {
+                            self.entries
+                                .iter()
+                                .find(|e| e.kind == kind && !e.pad.is_linked())
+                        })
                         .flatten()
                 });
             match entry {
@@ -387,7 +430,9 @@ impl Graph {
         }
         for entry in &self.entries {
             if !entry.pad.is_linked() {
-                entry.pad.send_event(gst::event::StreamStart::new(&entry.id));
+                entry
+                    .pad
+                    .send_event(gst::event::StreamStart::new(&entry.id));
                 entry.pad.send_event(gst::event::Eos::new());
             }
         }
@@ -403,9 +448,10 @@ impl Graph {
     pub fn end_all(&self, from_decoder: bool) {
         let pads: Vec<gst::Pad> = if from_decoder {
             self.control.stop.store(true, Ordering::SeqCst);
-            self.control
-                .cut_ns
-                .fetch_min(self.control.video_end_ns.load(Ordering::SeqCst), Ordering::SeqCst);
+            self.control.cut_ns.fetch_min(
+                self.control.video_end_ns.load(Ordering::SeqCst),
+                Ordering::SeqCst,
+            );
             vec![self.raw.clone()]
         } else {
             self.entries.iter().map(|e| e.pad.clone()).collect()
@@ -423,7 +469,10 @@ impl Graph {
         let mut current = object.cloned();
         while let Some(o) = current {
             if let Some(element) = o.downcast_ref::<gst::Element>() {
-                let name = element.factory().map(|f| f.name().to_string()).unwrap_or_default();
+                let name = element
+                    .factory()
+                    .map(|f| f.name().to_string())
+                    .unwrap_or_default();
                 match name.as_str() {
                     "filesrc" | "urisourcebin" | "parsebin" => return Some(SourceSide::Demuxer),
                     "decodebin" => return Some(SourceSide::Decoder),
@@ -461,12 +510,17 @@ impl Graph {
 
     /// Leads of the muxer's tracks in its order, in nanoseconds (0 for most).
     pub fn leads(&self) -> Vec<u64> {
-        self.entries.iter().map(|e| e.track.lead_ns.load(Ordering::SeqCst)).collect()
+        self.entries
+            .iter()
+            .map(|e| e.track.lead_ns.load(Ordering::SeqCst))
+            .collect()
     }
 
     /// The model in use.
     pub fn model(&self) -> String {
-        self.upscaler.property::<Option<String>>("model").unwrap_or_default()
+        self.upscaler
+            .property::<Option<String>>("model")
+            .unwrap_or_default()
     }
 
     /// The element's `stats`.
@@ -518,11 +572,18 @@ fn muxer(container: Container) -> Result<gst::Element, Failure> {
     Ok(mux)
 }
 
-fn to_muxer(mux: &gst::Element, container: Container, caps: &gst::Caps, last: &gst::Element) -> Result<gst::Pad, Failure> {
+fn to_muxer(
+    mux: &gst::Element,
+    container: Container,
+    caps: &gst::Caps,
+    last: &gst::Element,
+) -> Result<gst::Pad, Failure> {
     let name = container
         .template_for(caps)
         .ok_or_else(|| fail(format!("{} does not take {caps}", container.name())))?;
-    let template = mux.pad_template(&name).ok_or_else(|| fail(format!("no template {name}")))?;
+    let template = mux
+        .pad_template(&name)
+        .ok_or_else(|| fail(format!("no template {name}")))?;
     let pad = mux
         .request_pad(&template, None, None)
         .ok_or_else(|| fail(format!("no pad {name}")))?;
@@ -533,7 +594,10 @@ fn to_muxer(mux: &gst::Element, container: Container, caps: &gst::Caps, last: &g
     Ok(pad)
 }
 
-fn add_chain(pipeline: &gst::Pipeline, chain: &[gst::Element]) -> Result<(gst::Element, gst::Element), Failure> {
+fn add_chain(
+    pipeline: &gst::Pipeline,
+    chain: &[gst::Element],
+) -> Result<(gst::Element, gst::Element), Failure> {
     pipeline.add_many(chain).map_err(fail)?;
     gst::Element::link_many(chain).map_err(fail)?;
     match (chain.first(), chain.last()) {
@@ -552,7 +616,9 @@ fn upscaler(options: &Options) -> Result<(gst::Element, u32), Failure> {
             .ok_or_else(|| Failure::new(format!("this nnupscale has no property `{name}`")))?;
         // The text is checked first: setting a property from a wrong one would end the program.
         if gst::glib::Value::deserialize_with_pspec(value, &pspec).is_err() {
-            return Err(Failure::usage(format!("--{name} {value}: not a value for it")));
+            return Err(Failure::usage(format!(
+                "--{name} {value}: not a value for it"
+            )));
         }
         element.set_property_from_str(name, value);
     }
@@ -617,36 +683,45 @@ fn drop_orientation(pad: &gst::Pad) {
 /// Counts the packets that reach the muxer, and keeps a guessed colorimetry out of its header.
 fn watch_muxed(pad: &gst::Pad, muxed: &Arc<AtomicU64>, colour: Colour) {
     let muxed = Arc::clone(muxed);
-    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        match &info.data {
-            Some(gst::PadProbeData::Buffer(_)) => {
-                muxed.fetch_add(1, Ordering::SeqCst);
-            }
-            Some(gst::PadProbeData::Event(event)) if colour != Colour::Caps => {
-                if let gst::EventView::Caps(c) = event.view() {
-                    let mut caps = c.caps_owned();
-                    if let Some(s) = caps.make_mut().structure_mut(0) {
-                        match colour {
-                            Colour::PinBt601 => s.set("colorimetry", "2:4:0:0"),
-                            _ => s.remove_field("colorimetry"),
-                        }
-                    }
-                    info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+    pad.add_probe(
+        gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM,
+        move |_, info| {
+            match &info.data {
+                Some(gst::PadProbeData::Buffer(_)) => {
+                    muxed.fetch_add(1, Ordering::SeqCst);
                 }
+                Some(gst::PadProbeData::Event(event)) if colour != Colour::Caps => {
+                    if let gst::EventView::Caps(c) = event.view() {
+                        let mut caps = c.caps_owned();
+                        if let Some(s) = caps.make_mut().structure_mut(0) {
+                            match colour {
+                                Colour::PinBt601 => s.set("colorimetry", "2:4:0:0"),
+                                _ => s.remove_field("colorimetry"),
+                            }
+                        }
+                        info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+                    }
+                }
+                _ => {}
             }
-            _ => {}
-        }
-        gst::PadProbeReturn::Ok
-    });
+            gst::PadProbeReturn::Ok
+        },
+    );
 }
 
 /// How many frames `length_ns` has at the source's nominal rate.
 pub fn frame_estimate(source: &Source, length_ns: u64) -> Option<u64> {
-    let rate = source.decoded.structure(0)?.get::<gst::Fraction>("framerate").ok()?;
+    let rate = source
+        .decoded
+        .structure(0)?
+        .get::<gst::Fraction>("framerate")
+        .ok()?;
     if rate.numer() <= 0 || rate.denom() <= 0 {
         return None;
     }
-    Some((length_ns as f64 * f64::from(rate.numer()) / f64::from(rate.denom()) / 1e9).round() as u64)
+    Some(
+        (length_ns as f64 * f64::from(rate.numer()) / f64::from(rate.denom()) / 1e9).round() as u64,
+    )
 }
 
 /// Lines for the report.

@@ -51,10 +51,16 @@ pub struct Options {
 }
 
 /// Runs the job. `interrupts` counts the Ctrl-Cs.
-pub fn upscale(options: &Options, interrupts: &Arc<AtomicUsize>, reporter: &mut Reporter) -> Result<Exit, Failure> {
+pub fn upscale(
+    options: &Options,
+    interrupts: &Arc<AtomicUsize>,
+    reporter: &mut Reporter,
+) -> Result<Exit, Failure> {
     let began = Instant::now();
     let container = Container::of(&options.output)?;
-    let codec = options.codec.unwrap_or_else(|| Codec::default_for(container));
+    let codec = options
+        .codec
+        .unwrap_or_else(|| Codec::default_for(container));
     let settings = Settings {
         codec,
         crf: options.crf,
@@ -93,9 +99,10 @@ pub fn upscale(options: &Options, interrupts: &Arc<AtomicUsize>, reporter: &mut 
     let control = Control::new(options.duration.map(|d| d.as_nanos() as u64));
     let graph = Graph::build(options, &settings, &source, &plan, &control, part.path())?;
 
-    let rest = source
-        .duration
-        .map(|d| d.nseconds().saturating_sub(options.start.map_or(0, |s| s.as_nanos() as u64)));
+    let rest = source.duration.map(|d| {
+        d.nseconds()
+            .saturating_sub(options.start.map_or(0, |s| s.as_nanos() as u64))
+    });
     let expected_ns = match (rest, options.duration) {
         (Some(rest), Some(d)) => Some(rest.min(d.as_nanos() as u64)),
         (rest, d) => rest.or(d.map(|d| d.as_nanos() as u64)),
@@ -119,7 +126,15 @@ pub fn upscale(options: &Options, interrupts: &Arc<AtomicUsize>, reporter: &mut 
         reporter.warning(note.code, &note.text);
     }
 
-    let ending = run::run(&graph, options, &control, expected_ns, frames, interrupts, reporter)?;
+    let ending = run::run(
+        &graph,
+        options,
+        &control,
+        expected_ns,
+        frames,
+        interrupts,
+        reporter,
+    )?;
     let counts = graph.counts();
     let stats = graph.stats();
     let leads = graph.leads();
@@ -133,7 +148,9 @@ pub fn upscale(options: &Options, interrupts: &Arc<AtomicUsize>, reporter: &mut 
                 exit: Exit::Interrupted,
                 ..Failure::new("interrupted before the first frame; nothing was written")
             },
-            Ending::Complete => Failure::new(format!("{}: no frame in the part asked for", options.input)),
+            Ending::Complete => {
+                Failure::new(format!("{}: no frame in the part asked for", options.input))
+            }
         });
     }
     if counts.frames_in != counts.frames_out {
@@ -148,7 +165,8 @@ pub fn upscale(options: &Options, interrupts: &Arc<AtomicUsize>, reporter: &mut 
             Rotation::Tag(o) => Some(o.as_str()),
             _ => None,
         };
-        mp4::finish(part.path(), orientation, &leads).map_err(|e| Failure::io("finishing", part.path(), &e))?;
+        mp4::finish(part.path(), orientation, &leads)
+            .map_err(|e| Failure::io("finishing", part.path(), &e))?;
     }
     let bytes = part.publish()?;
     let (exit, status) = match &ending {
@@ -168,7 +186,11 @@ pub fn upscale(options: &Options, interrupts: &Arc<AtomicUsize>, reporter: &mut 
         Ending::Interrupted => {
             reporter.warning(
                 "interrupted",
-                &format!("stopped at {:.3} s; {} frames were kept", counts.reached_ns as f64 / 1e9, counts.frames_out),
+                &format!(
+                    "stopped at {:.3} s; {} frames were kept",
+                    counts.reached_ns as f64 / 1e9,
+                    counts.frames_out
+                ),
             );
             (Exit::Interrupted, "interrupted")
         }

@@ -50,11 +50,15 @@ pub fn finish(path: &Path, orientation: Option<&str>, leads_ns: &[u64]) -> io::R
 }
 
 fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the muxer wrote boxes in an unknown way")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the muxer wrote boxes in an unknown way",
+    )
 }
 
 fn u32_at(b: &[u8], at: usize) -> u32 {
-    b.get(at..at + 4).map_or(0, |s| u32::from_be_bytes([s[0], s[1], s[2], s[3]]))
+    b.get(at..at + 4)
+        .map_or(0, |s| u32::from_be_bytes([s[0], s[1], s[2], s[3]]))
 }
 
 fn u64_at(b: &[u8], at: usize) -> u64 {
@@ -77,7 +81,10 @@ fn boxes(data: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
 }
 
 fn find<'a>(data: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
-    boxes(data)?.into_iter().find(|(k, _)| k == kind).map(|(_, b)| &b[8..])
+    boxes(data)?
+        .into_iter()
+        .find(|(k, _)| k == kind)
+        .map(|(_, b)| &b[8..])
 }
 
 fn make_box(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
@@ -106,7 +113,12 @@ fn rewrite(moov: &[u8], orientation: Option<&str>, leads_ns: &[u64]) -> Option<V
     Some(make_box(b"moov", &out))
 }
 
-fn rewrite_trak(trak: &[u8], orientation: Option<&str>, lead_ns: u64, movie_scale: u64) -> Option<Vec<u8>> {
+fn rewrite_trak(
+    trak: &[u8],
+    orientation: Option<&str>,
+    lead_ns: u64,
+    movie_scale: u64,
+) -> Option<Vec<u8>> {
     let mdia = find(trak, b"mdia")?;
     let video = find(mdia, b"hdlr")?.get(8..12)? == b"vide";
     let mdhd = find(mdia, b"mdhd")?;
@@ -116,7 +128,8 @@ fn rewrite_trak(trak: &[u8], orientation: Option<&str>, lead_ns: u64, movie_scal
         (u64::from(u32_at(mdhd, 12)), u64::from(u32_at(mdhd, 16)))
     };
     let edit = (lead_ns > 0).then(|| {
-        let media_time = ((u128::from(lead_ns) * u128::from(scale) + 500_000_000) / 1_000_000_000) as u64;
+        let media_time =
+            ((u128::from(lead_ns) * u128::from(scale) + 500_000_000) / 1_000_000_000) as u64;
         let shown = duration.saturating_sub(media_time) * movie_scale / scale.max(1);
         let mut elst = vec![1, 0, 0, 0, 0, 0, 0, 1];
         elst.extend_from_slice(&shown.to_be_bytes());
@@ -135,7 +148,8 @@ fn rewrite_trak(trak: &[u8], orientation: Option<&str>, lead_ns: u64, movie_scal
                     let size = 8 + if long { 88 } else { 76 };
                     let width = u32_at(&tkhd, size);
                     let height = u32_at(&tkhd, size + 4);
-                    tkhd.get_mut(at..at + 36)?.copy_from_slice(&matrix(o, width, height));
+                    tkhd.get_mut(at..at + 36)?
+                        .copy_from_slice(&matrix(o, width, height));
                 }
                 out.extend_from_slice(&tkhd);
                 if let Some(edit) = &edit {

@@ -22,13 +22,22 @@ impl PartFile {
         if let (Ok(a), Ok(b)) = (target.canonicalize(), input.canonicalize())
             && a == b
         {
-            return Err(Failure::usage(format!("{}: input and output are the same file", target.display())));
+            return Err(Failure::usage(format!(
+                "{}: input and output are the same file",
+                target.display()
+            )));
         }
         let Some(name) = target.file_name() else {
-            return Err(Failure::usage(format!("{}: not a file name", target.display())));
+            return Err(Failure::usage(format!(
+                "{}: not a file name",
+                target.display()
+            )));
         };
         if target.is_dir() {
-            return Err(Failure::usage(format!("{}: is a folder; name a file in it", target.display())));
+            return Err(Failure::usage(format!(
+                "{}: is a folder; name a file in it",
+                target.display()
+            )));
         }
         if !force && target.symlink_metadata().is_ok() {
             return Err(exists(target));
@@ -38,8 +47,11 @@ impl PartFile {
             _ => PathBuf::from("."),
         };
         if !folder.is_dir() {
-            return Err(Failure::new(format!("the output folder {} does not exist", folder.display()))
-                .hint(format!("mkdir -p {}", folder.display())));
+            return Err(Failure::new(format!(
+                "the output folder {} does not exist",
+                folder.display()
+            ))
+            .hint(format!("mkdir -p {}", folder.display())));
         }
         let mut part_name = std::ffi::OsString::from(".");
         part_name.push(name);
@@ -72,26 +84,38 @@ impl PartFile {
     /// Forces the bytes to the disk and gives the file its name.
     pub fn publish(mut self) -> Result<u64, Failure> {
         let file = File::open(&self.part).map_err(|e| Failure::io("opening", &self.part, &e))?;
-        file.sync_all().map_err(|e| Failure::io("writing", &self.target, &e))?;
-        let size = file.metadata().map_err(|e| Failure::io("reading", &self.part, &e))?.len();
+        file.sync_all()
+            .map_err(|e| Failure::io("writing", &self.target, &e))?;
+        let size = file
+            .metadata()
+            .map_err(|e| Failure::io("reading", &self.part, &e))?
+            .len();
         if self.force {
-            fs::rename(&self.part, &self.target).map_err(|e| Failure::io("naming", &self.target, &e))?;
+            fs::rename(&self.part, &self.target)
+                .map_err(|e| Failure::io("naming", &self.target, &e))?;
         } else {
             // A link fails where the name has come into use in the meantime; a rename would not.
             match fs::hard_link(&self.part, &self.target) {
                 Ok(()) => {
                     let _ = fs::remove_file(&self.part);
                 }
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Err(exists(&self.target)),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                    return Err(exists(&self.target));
+                }
                 Err(_) if self.target.symlink_metadata().is_err() => {
-                    fs::rename(&self.part, &self.target).map_err(|e| Failure::io("naming", &self.target, &e))?;
+                    fs::rename(&self.part, &self.target)
+                        .map_err(|e| Failure::io("naming", &self.target, &e))?;
                 }
                 Err(e) => return Err(Failure::io("naming", &self.target, &e)),
             }
         }
         self.published = true;
         if let Some(folder) = self.target.parent()
-            && let Ok(dir) = File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+            && let Ok(dir) = File::open(if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            })
         {
             let _ = dir.sync_all();
         }

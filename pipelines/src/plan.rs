@@ -23,7 +23,11 @@ pub enum Container {
 impl Container {
     /// Tells from the file name's extension.
     pub fn of(path: &Path) -> Result<Self, Failure> {
-        let ext = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+        let ext = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or("")
+            .to_ascii_lowercase();
         Ok(match ext.as_str() {
             "mp4" | "m4v" => Self::Mp4,
             "mov" => Self::Mov,
@@ -81,14 +85,18 @@ impl Container {
         factory
             .static_pad_templates()
             .iter()
-            .filter(|t| t.direction() == gst::PadDirection::Sink && t.presence() == gst::PadPresence::Request)
+            .filter(|t| {
+                t.direction() == gst::PadDirection::Sink
+                    && t.presence() == gst::PadPresence::Request
+            })
             .find(|t| t.caps().can_intersect(caps))
             .map(|t| t.name_template().to_string())
     }
 
     /// Whether the muxer takes this codec of ours.
     pub fn takes(self, codec: Codec) -> bool {
-        self.template_for(&gst::Caps::new_empty_simple(codec.media_type())).is_some()
+        self.template_for(&gst::Caps::new_empty_simple(codec.media_type()))
+            .is_some()
     }
 }
 
@@ -165,7 +173,10 @@ pub fn plan(source: &Source, container: Container, wishes: Wishes) -> Result<Pla
             Kind::Video => {
                 notes.push(Note {
                     code: "video-dropped",
-                    text: format!("video track {nth} ({}) is left out: one video track is upscaled", stream.codec()),
+                    text: format!(
+                        "video track {nth} ({}) is left out: one video track is upscaled",
+                        stream.codec()
+                    ),
                 });
                 Action::Drop
             }
@@ -189,7 +200,10 @@ pub fn plan(source: &Source, container: Container, wishes: Wishes) -> Result<Pla
         Some(o) => {
             notes.push(Note {
                 code: "rotation-applied",
-                text: format!("{} has no place for the orientation ({o}): the pixels are turned", container.name()),
+                text: format!(
+                    "{} has no place for the orientation ({o}): the pixels are turned",
+                    container.name()
+                ),
             });
             Rotation::Pixels(o.clone())
         }
@@ -202,7 +216,12 @@ pub fn plan(source: &Source, container: Container, wishes: Wishes) -> Result<Pla
     })
 }
 
-fn audio(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<Note>) -> Result<Action, Failure> {
+fn audio(
+    stream: &Stream,
+    nth: usize,
+    container: Container,
+    notes: &mut Vec<Note>,
+) -> Result<Action, Failure> {
     if container.template_for(&stream.caps).is_some() {
         return Ok(Action::Copy(None));
     }
@@ -228,7 +247,10 @@ fn audio(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<Note
     } else {
         "aac"
     };
-    let language = stream.language().map(|l| format!(", {l}")).unwrap_or_default();
+    let language = stream
+        .language()
+        .map(|l| format!(", {l}"))
+        .unwrap_or_default();
     notes.push(Note {
         code: "audio-reencoded",
         text: format!(
@@ -254,7 +276,13 @@ fn reframe(stream: &Stream, container: Container) -> Option<&'static str> {
     gst::ElementFactory::find(parser)?;
     let mut bare = stream.caps.copy();
     if let Some(s) = bare.get_mut()?.structure_mut(0) {
-        s.remove_fields(["stream-format", "framed", "parsed", "alignment", "codec_data"]);
+        s.remove_fields([
+            "stream-format",
+            "framed",
+            "parsed",
+            "alignment",
+            "codec_data",
+        ]);
     }
     container.template_for(&bare).map(|_| parser)
 }
@@ -272,16 +300,27 @@ fn subtitle(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<N
         && container != Container::Webm
         && gst::ElementFactory::find(parser).is_some()
         && container
-            .template_for(&gst::Caps::builder("text/x-raw").field("format", "utf8").build())
+            .template_for(
+                &gst::Caps::builder("text/x-raw")
+                    .field("format", "utf8")
+                    .build(),
+            )
             .is_some()
     {
         notes.push(Note {
             code: "subtitle-converted",
-            text: format!("subtitle track {nth} ({}) becomes plain text in {}", stream.codec(), container.name()),
+            text: format!(
+                "subtitle track {nth} ({}) becomes plain text in {}",
+                stream.codec(),
+                container.name()
+            ),
         });
         return Action::Copy(Some(parser));
     }
-    let language = stream.language().map(|l| format!(", {l}")).unwrap_or_default();
+    let language = stream
+        .language()
+        .map(|l| format!(", {l}"))
+        .unwrap_or_default();
     notes.push(Note {
         code: "subtitle-dropped",
         text: format!(
@@ -298,7 +337,10 @@ fn subtitle(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<N
 /// A source that says nothing is read by its size: BT.601 up to 576 lines, BT.709 above. Where
 /// upscaling crosses that border, silence would change the colours.
 pub fn colour(parsed: &gst::CapsRef, in_height: u32, out_height: u32) -> Colour {
-    if parsed.structure(0).is_some_and(|s| s.has_field("colorimetry")) {
+    if parsed
+        .structure(0)
+        .is_some_and(|s| s.has_field("colorimetry"))
+    {
         Colour::Caps
     } else if in_height <= 576 && out_height > 576 {
         Colour::PinBt601

@@ -21,7 +21,10 @@ pub fn folders() -> Vec<PathBuf> {
         dir.clone(),
         dir.join("gstreamer-1.0"),
         dir.join("../lib/gstreamer-1.0"),
-        dir.join(format!("../lib/{}-linux-gnu/gstreamer-1.0", std::env::consts::ARCH)),
+        dir.join(format!(
+            "../lib/{}-linux-gnu/gstreamer-1.0",
+            std::env::consts::ARCH
+        )),
     ];
     // The tests of a workspace run from target/debug/deps.
     if dir.ends_with("deps") {
@@ -36,7 +39,11 @@ pub fn ensure_nnupscale() -> Result<(), Failure> {
     if known() {
         return Ok(());
     }
-    let file = format!("{}gstnnupscale{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let file = format!(
+        "{}gstnnupscale{}",
+        std::env::consts::DLL_PREFIX,
+        std::env::consts::DLL_SUFFIX
+    );
     let mut found = None;
     for folder in folders() {
         let path = folder.join(&file);

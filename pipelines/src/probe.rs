@@ -31,7 +31,10 @@ impl Kind {
             Some("text" | "subtitle" | "subpicture") => Self::Subtitle,
             _ => match name.as_str() {
                 "application/x-yuv4mpeg" => Self::Video,
-                "application/x-ssa" | "application/x-ass" | "application/x-usf" | "application/x-subtitle-unknown"
+                "application/x-ssa"
+                | "application/x-ass"
+                | "application/x-usf"
+                | "application/x-subtitle-unknown"
                 | "application/x-teletext" => Self::Subtitle,
                 _ => Self::Other,
             },
@@ -55,7 +58,10 @@ pub struct Stream {
 impl Stream {
     /// The name of its caps, such as `audio/mpeg`.
     pub fn media_type(&self) -> String {
-        self.caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default()
+        self.caps
+            .structure(0)
+            .map(|s| s.name().to_string())
+            .unwrap_or_default()
     }
 
     /// A short name for messages: `aac`, `vorbis`, `h264`.
@@ -71,13 +77,20 @@ impl Stream {
                 _ => "aac".into(),
             },
             "text/x-raw" => "text".into(),
-            name => name.rsplit('/').next().unwrap_or(name).trim_start_matches("x-").to_string(),
+            name => name
+                .rsplit('/')
+                .next()
+                .unwrap_or(name)
+                .trim_start_matches("x-")
+                .to_string(),
         }
     }
 
     /// Its language tag, if any.
     pub fn language(&self) -> Option<String> {
-        self.tags.get::<gst::tags::LanguageCode>().map(|v| v.get().to_string())
+        self.tags
+            .get::<gst::tags::LanguageCode>()
+            .map(|v| v.get().to_string())
     }
 }
 
@@ -159,12 +172,17 @@ pub fn probe(input: &str, timeout: Duration) -> Result<Source, Failure> {
     let weak = pipeline.downgrade();
     let f = Arc::clone(&found);
     parse.connect_pad_added(move |_, pad| {
-        let Some(pipeline) = weak.upgrade() else { return };
+        let Some(pipeline) = weak.upgrade() else {
+            return;
+        };
         let first_video = {
             let mut found = f.lock().unwrap_or_else(PoisonError::into_inner);
             let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-            let first =
-                Kind::of(&caps) == Kind::Video && !found.pads.iter().any(|p| p.current_caps().is_some_and(|c| Kind::of(&c) == Kind::Video));
+            let first = Kind::of(&caps) == Kind::Video
+                && !found.pads.iter().any(|p| {
+                    p.current_caps()
+                        .is_some_and(|c| Kind::of(&c) == Kind::Video)
+                });
             found.pads.push(pad.clone());
             first
         };
@@ -180,7 +198,12 @@ pub fn probe(input: &str, timeout: Duration) -> Result<Source, Failure> {
 }
 
 /// Puts a sink (and for the video a decoder) behind a pad of the parser.
-fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, decode: bool, found: &Arc<Mutex<Found>>) -> Result<(), Failure> {
+fn attach(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    decode: bool,
+    found: &Arc<Mutex<Found>>,
+) -> Result<(), Failure> {
     let fail = |e: gst::glib::BoolError| Failure::new(e.to_string());
     let queue = make("queue")?;
     queue.set_property("max-size-time", 0u64);
@@ -196,7 +219,9 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, decode: bool, found: &Arc<Mu
         queue.link(&decoder).map_err(fail)?;
         let (f, s) = (Arc::clone(found), sink.clone());
         decoder.connect_pad_added(move |_, pad| {
-            let Some(target) = s.static_pad("sink") else { return };
+            let Some(target) = s.static_pad("sink") else {
+                return;
+            };
             if target.is_linked() || pad.link(&target).is_err() {
                 return;
             }
@@ -212,7 +237,9 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, decode: bool, found: &Arc<Mu
     }
     sink.sync_state_with_parent().map_err(fail)?;
     queue.sync_state_with_parent().map_err(fail)?;
-    let target = queue.static_pad("sink").ok_or_else(|| Failure::new("a queue without a pad"))?;
+    let target = queue
+        .static_pad("sink")
+        .ok_or_else(|| Failure::new("a queue without a pad"))?;
     let f = Arc::clone(found);
     target.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         // parsebin adds all its pads before data flows on any.
@@ -223,8 +250,15 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, decode: bool, found: &Arc<Mu
     Ok(())
 }
 
-fn wait(pipeline: &gst::Pipeline, found: &Mutex<Found>, timeout: Duration, input: &str) -> Result<(), Failure> {
-    let bus = pipeline.bus().ok_or_else(|| Failure::new("a pipeline without a bus"))?;
+fn wait(
+    pipeline: &gst::Pipeline,
+    found: &Mutex<Found>,
+    timeout: Duration,
+    input: &str,
+) -> Result<(), Failure> {
+    let bus = pipeline
+        .bus()
+        .ok_or_else(|| Failure::new("a pipeline without a bus"))?;
     let started = pipeline.set_state(gst::State::Paused);
     let deadline = Instant::now() + timeout;
     let ready = || {
@@ -250,7 +284,10 @@ fn wait(pipeline: &gst::Pipeline, found: &Mutex<Found>, timeout: Duration, input
                 broken.get_or_insert((Failure::from_gst(e), Instant::now()));
             }
             Some(gst::MessageView::Eos(_)) if broken.is_none() => {
-                broken = Some((Failure::new("it ends before the first frame"), Instant::now()));
+                broken = Some((
+                    Failure::new("it ends before the first frame"),
+                    Instant::now(),
+                ));
             }
             _ => {}
         }
@@ -265,10 +302,10 @@ fn wait(pipeline: &gst::Pipeline, found: &Mutex<Found>, timeout: Duration, input
         let nothing_to_decode = {
             let found = found.lock().unwrap_or_else(PoisonError::into_inner);
             found.complete
-                && !found
-                    .pads
-                    .iter()
-                    .any(|p| p.current_caps().is_some_and(|c| Kind::of(&c) == Kind::Video))
+                && !found.pads.iter().any(|p| {
+                    p.current_caps()
+                        .is_some_and(|c| Kind::of(&c) == Kind::Video)
+                })
         };
         if nothing_to_decode {
             return Err(Failure::new(format!("{input}: there is no video in it")));
@@ -316,9 +353,16 @@ fn collect(parse: &gst::Element, found: &Mutex<Found>, input: &str) -> Result<So
         .filter(|o| o != "rotate-0");
     Ok(Source {
         video,
-        decoded: found.decoded.clone().ok_or_else(|| Failure::new(format!("{input}: no frame")))?,
+        decoded: found
+            .decoded
+            .clone()
+            .ok_or_else(|| Failure::new(format!("{input}: no frame")))?,
         duration: parse.query_duration::<gst::ClockTime>().or_else(|| {
-            found.pads.iter().filter_map(|p| p.query_duration::<gst::ClockTime>()).max()
+            found
+                .pads
+                .iter()
+                .filter_map(|p| p.query_duration::<gst::ClockTime>())
+                .max()
         }),
         orientation,
         streams,

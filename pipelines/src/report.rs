@@ -177,7 +177,8 @@ impl Reporter {
             start.container
         );
         if self.terminal {
-            let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr_with_hz(5));
+            let bar =
+                ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr_with_hz(5));
             if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}") {
                 bar.set_style(style);
             }
@@ -204,17 +205,26 @@ impl Reporter {
         let line = format!(
             "{}{} frames, {:.1} fps, {:.2}x{}",
             progress.frames,
-            progress.frames_total.map(|t| format!("/{t}")).unwrap_or_default(),
+            progress
+                .frames_total
+                .map(|t| format!("/{t}"))
+                .unwrap_or_default(),
             progress.fps,
             progress.speed,
-            progress.eta_s.map(|s| format!(", {} left", clock(s))).unwrap_or_default()
+            progress
+                .eta_s
+                .map(|s| format!(", {} left", clock(s)))
+                .unwrap_or_default()
         );
         if let Some(bar) = &self.bar {
             bar.set_position((progress.part.unwrap_or(0.0) * 1000.0) as u64);
             bar.set_message(line.clone());
         }
         let every = if self.json { 1 } else { 5 };
-        if self.last.is_some_and(|l| l.elapsed() < Duration::from_secs(every)) {
+        if self
+            .last
+            .is_some_and(|l| l.elapsed() < Duration::from_secs(every))
+        {
             return;
         }
         let first = self.last.replace(Instant::now()).is_none();
@@ -222,7 +232,10 @@ impl Reporter {
         if !first && !self.quiet && !self.json && self.bar.is_none() {
             eprintln!(
                 "{}{line}",
-                progress.part.map(|p| format!("{:3.0}% ", p * 100.0)).unwrap_or_default()
+                progress
+                    .part
+                    .map(|p| format!("{:3.0}% ", p * 100.0))
+                    .unwrap_or_default()
             );
         }
     }
@@ -245,7 +258,11 @@ impl Reporter {
                 clock(done.wall_s),
                 done.fps,
                 done.duration_s / done.wall_s.max(1e-9),
-                if done.status == "complete" { String::new() } else { format!(" [{}]", done.status) }
+                if done.status == "complete" {
+                    String::new()
+                } else {
+                    format!(" [{}]", done.status)
+                }
             );
         }
     }

@@ -37,8 +37,14 @@ pub fn run(
     interrupts: &Arc<AtomicUsize>,
     reporter: &mut Reporter,
 ) -> Result<Ending, Failure> {
-    let bus = graph.pipeline.bus().ok_or_else(|| Failure::new("a pipeline without a bus"))?;
-    let start_ns = options.start.map(|s| s.as_nanos() as u64).filter(|s| *s > 0);
+    let bus = graph
+        .pipeline
+        .bus()
+        .ok_or_else(|| Failure::new("a pipeline without a bus"))?;
+    let start_ns = options
+        .start
+        .map(|s| s.as_nanos() as u64)
+        .filter(|s| *s > 0);
     let started = graph.pipeline.set_state(gst::State::Playing);
     let mut ending = Ending::Complete;
     let mut connected = false;
@@ -48,7 +54,11 @@ pub fn run(
     loop {
         let message = bus.timed_pop_filtered(
             gst::ClockTime::from_mseconds(if connected { 100 } else { 5 }),
-            &[gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::Warning],
+            &[
+                gst::MessageType::Error,
+                gst::MessageType::Eos,
+                gst::MessageType::Warning,
+            ],
         );
         match message.as_ref().map(|m| m.view()) {
             Some(gst::MessageView::Eos(_)) => break,
@@ -86,7 +96,10 @@ pub fn run(
                 if !matches!(ending, Ending::Interrupted) {
                     ending = Ending::Interrupted;
                     control.stop.store(true, Ordering::SeqCst);
-                    reporter.warning("stopping", "finishing the file; Ctrl-C again to throw it away");
+                    reporter.warning(
+                        "stopping",
+                        "finishing the file; Ctrl-C again to throw it away",
+                    );
                 }
                 if !connected {
                     return Ok(ending);
@@ -112,14 +125,23 @@ pub fn run(
         }
         let counts = graph.counts();
         if connected && counts.frames_out > 0 {
-            reporter.progress(&meter.progress(counts.frames_out, counts.frames_in, counts.video_end_ns, expected_ns, frames));
+            reporter.progress(&meter.progress(
+                counts.frames_out,
+                counts.frames_in,
+                counts.video_end_ns,
+                expected_ns,
+                frames,
+            ));
         }
     }
     if matches!(ending, Ending::Complete)
         && options.duration.is_none()
         && let Some(expected) = expected_ns
     {
-        let reached = graph.counts().reached_ns.saturating_sub(control.begin_ns.load(Ordering::SeqCst));
+        let reached = graph
+            .counts()
+            .reached_ns
+            .saturating_sub(control.begin_ns.load(Ordering::SeqCst));
         if reached + tolerance_ns(expected) < expected {
             ending = Ending::Broken(Failure::new(format!(
                 "it ends there, though it says to be {:.3} s long",
@@ -146,10 +168,19 @@ impl Meter {
         frames_total: Option<u64>,
     ) -> Progress {
         let now = Instant::now();
-        if self.samples.back().is_none_or(|(t, _)| now - *t >= Duration::from_millis(200)) {
+        if self
+            .samples
+            .back()
+            .is_none_or(|(t, _)| now - *t >= Duration::from_millis(200))
+        {
             self.samples.push_back((now, frames));
         }
-        while self.samples.len() > 2 && self.samples.front().is_some_and(|(t, _)| now - *t > Duration::from_secs(10)) {
+        while self.samples.len() > 2
+            && self
+                .samples
+                .front()
+                .is_some_and(|(t, _)| now - *t > Duration::from_secs(10))
+        {
             self.samples.pop_front();
         }
         let fps = match self.samples.front() {
@@ -158,10 +189,18 @@ impl Meter {
         };
         // The frames under way count as not done.
         let position_s = video_end_ns as f64 / 1e9 * frames as f64 / frames_in.max(1) as f64;
-        let speed = if frames > 0 { fps * position_s / frames as f64 } else { 0.0 };
+        let speed = if frames > 0 {
+            fps * position_s / frames as f64
+        } else {
+            0.0
+        };
         let total_s = expected_ns.map(|ns| ns as f64 / 1e9);
-        let part = total_s.filter(|t| *t > 0.0).map(|t| (position_s / t).clamp(0.0, 1.0));
-        let eta_s = total_s.filter(|_| speed > 0.0).map(|t| ((t - position_s) / speed).max(0.0));
+        let part = total_s
+            .filter(|t| *t > 0.0)
+            .map(|t| (position_s / t).clamp(0.0, 1.0));
+        let eta_s = total_s
+            .filter(|_| speed > 0.0)
+            .map(|t| ((t - position_s) / speed).max(0.0));
         Progress {
             frames,
             frames_total: frames_total.filter(|t| *t >= frames),

@@ -124,14 +124,24 @@ pub fn install(pad: &gst::Pad, control: &Arc<Control>, track: &Arc<Track>, cut: 
     });
 }
 
-fn on_event(event: gst::Event, state: &mut State, control: &Control, cut: Cut) -> (gst::Event, bool) {
+fn on_event(
+    event: gst::Event,
+    state: &mut State,
+    control: &Control,
+    cut: Cut,
+) -> (gst::Event, bool) {
     match event.view() {
         gst::EventView::Segment(s) => {
             if let Some(segment) = s.segment().downcast_ref::<gst::ClockTime>() {
                 state.segment = Some(segment.clone());
             }
             let plain = gst::FormattedSegment::<gst::ClockTime>::new();
-            (gst::event::Segment::builder(&plain).seqnum(event.seqnum()).build(), true)
+            (
+                gst::event::Segment::builder(&plain)
+                    .seqnum(event.seqnum())
+                    .build(),
+                true,
+            )
         }
         gst::EventView::Gap(gap) => {
             let (start, duration) = gap.get();
@@ -161,16 +171,28 @@ fn running_ns(state: &State, pts: gst::ClockTime) -> Option<i64> {
     }
 }
 
-fn on_buffer(buffer: &mut gst::Buffer, state: &mut State, control: &Control, track: &Track, cut: Cut) -> Verdict {
+fn on_buffer(
+    buffer: &mut gst::Buffer,
+    state: &mut State,
+    control: &Control,
+    track: &Track,
+    cut: Cut,
+) -> Verdict {
     if state.ended {
         return Verdict::End;
     }
-    let Some(running) = buffer.pts().or(buffer.dts()).and_then(|pts| running_ns(state, pts)) else {
+    let Some(running) = buffer
+        .pts()
+        .or(buffer.dts())
+        .and_then(|pts| running_ns(state, pts))
+    else {
         track.count.fetch_add(1, Ordering::SeqCst);
         return Verdict::Keep;
     };
     let duration = buffer.duration().map_or(0, |d| d.nseconds() as i64);
-    track.reached_ns.fetch_max((running + duration).max(0) as u64, Ordering::SeqCst);
+    track
+        .reached_ns
+        .fetch_max((running + duration).max(0) as u64, Ordering::SeqCst);
     let begin = control.begin_ns.load(Ordering::SeqCst) as i64;
     let mut at = running - begin;
     if control.stop.load(Ordering::SeqCst) && cut == Cut::Video {
@@ -221,9 +243,14 @@ fn on_buffer(buffer: &mut gst::Buffer, state: &mut State, control: &Control, tra
     state.started = true;
     track.count.fetch_add(1, Ordering::SeqCst);
     if cut == Cut::Video {
-        control.video_end_ns.fetch_max((at + duration).max(0) as u64, Ordering::SeqCst);
+        control
+            .video_end_ns
+            .fetch_max((at + duration).max(0) as u64, Ordering::SeqCst);
     }
-    let dts = buffer.dts().and_then(|d| running_ns(state, d)).map(|d| d - begin + at - (running - begin));
+    let dts = buffer
+        .dts()
+        .and_then(|d| running_ns(state, d))
+        .map(|d| d - begin + at - (running - begin));
     let time = |t: i64| gst::ClockTime::from_nseconds(t.max(0) as u64);
     let b = buffer.make_mut();
     if b.pts().is_some() {

@@ -71,7 +71,7 @@ def test_empty_file(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("keep", [0.05, 0.5, 0.95])
 def test_truncated_file(tmp_path: pathlib.Path, keep: float) -> None:
-    whole = (MODELS / "luma-x2-fast.onnx").read_bytes()
+    whole = next(MODELS.glob("luma-x2-fast*.onnx")).read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: int(len(whole) * keep)])
     assert "cut.onnx" in attempt(tmp_path / "cut.onnx").output
 

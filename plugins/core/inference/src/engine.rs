@@ -27,7 +27,7 @@ pub enum Tile {
     Auto,
     /// The whole frame.
     Whole,
-    /// Square tiles of this many input pixels, overlaps included.
+    /// Square tiles of this many input pixels, to which the overlaps are added.
     Size(usize),
 }
 
@@ -185,7 +185,7 @@ impl Engine {
         height: usize,
     ) -> Result<Self> {
         let info = model.info();
-        let (scale, multiple) = (info.scale, info.multiple);
+        let (scale, align) = (info.scale, (info.multiple, info.alignment));
         if width == 0 || height == 0 {
             return Err(Error::Unsupported("a frame without pixels".into()));
         }
@@ -203,11 +203,14 @@ impl Engine {
             (_, Family::Yuv, Channels::Luma) => Route::EachRgbOfYuv,
         };
         let overlap = options.overlap.unwrap_or(info.overlap);
-        let overlap = overlap.next_multiple_of(multiple);
+        let overlap = overlap.next_multiple_of(info.alignment);
         let (tile, exact) = match (info.fixed_size, options.tile) {
             (Some(size), _) => (Some(size), true),
             (None, Tile::Whole) => (None, false),
-            (None, Tile::Size(n)) => (Some((n, n)), false),
+            (None, Tile::Size(n)) => {
+                let side = n.max(1) + 2 * overlap;
+                (Some((side, side)), false)
+            }
             (None, Tile::Auto) => {
                 let bytes = info.bytes_per_pixel * options.batch.max(1);
                 (
@@ -217,14 +220,14 @@ impl Engine {
                         bytes,
                         options.memory_limit,
                         overlap,
-                        multiple,
+                        info.alignment,
                     ),
                     false,
                 )
             }
         };
-        let xs = Axis::new(width, tile.map(|t| t.0), overlap, multiple, exact)?;
-        let ys = Axis::new(height, tile.map(|t| t.1), overlap, multiple, exact)?;
+        let xs = Axis::new(width, tile.map(|t| t.0), overlap, align, exact)?;
+        let ys = Axis::new(height, tile.map(|t| t.1), overlap, align, exact)?;
         let batch = info.fixed_batch.unwrap_or(options.batch.max(1));
         let in_shape = [batch, model.input_channels(), ys.tile, xs.tile];
         let out_shape = model.output_shape(batch, xs.tile, ys.tile);

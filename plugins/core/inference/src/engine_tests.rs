@@ -2,11 +2,9 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use gstneural_pixels::{Color, FrameBuf, FrameRef, PixelFormat};
+use gstneural_pixels::{Color, FrameBuf, FrameRef, Matrix, PixelFormat, Range};
 
-use crate::{
-    Engine, Error, Item, Mode, Model, Options, Previous, Tile, graph::tests::Builder, runtime,
-};
+use crate::{Engine, Error, Item, Mode, Model, Options, Previous, Tile, runtime, testing::Builder};
 
 /// Where `packaging/setup.sh` puts ONNX Runtime.
 fn roots() -> Vec<PathBuf> {
@@ -391,4 +389,58 @@ fn a_fixed_size_is_tiled() {
     // Smaller than the network: padded, so only the inside is the same.
     let input = noise(PixelFormat::Gray8, 20, 12, 9);
     run(&fixed, &options(Tile::Auto), &input.as_ref());
+}
+
+/// An RGB network that repeats each pixel.
+fn nearest() -> Builder {
+    let mut b = Builder::new(&[-1, 3, -2, -3], &[-1, 3, -4, -5])
+        .conv("input", "a", [12, 3, 1, 1], 1, 0.0)
+        .shuffle("a", "output", 2, true);
+    let w = &mut b.graph().initializer[0];
+    w.raw_data = (0..36)
+        .flat_map(|i| f32::from(u8::from(i / 12 == i % 3)).to_le_bytes())
+        .collect();
+    b
+}
+
+#[test]
+fn colours_survive_the_way_through_rgb() {
+    let model = load(&nearest());
+    for format in [
+        PixelFormat::I420,
+        PixelFormat::Nv12,
+        PixelFormat::P01010Le,
+        PixelFormat::Y444,
+    ] {
+        for matrix in [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020] {
+            for range in [Range::Limited, Range::Full] {
+                let color = Color {
+                    matrix,
+                    range,
+                    ..Color::default()
+                };
+                // Codes of 8 bits that are inside the RGB cube for all of these.
+                for codes in [
+                    [81u32, 120, 140],
+                    [180, 110, 120],
+                    [60, 140, 130],
+                    [126, 128, 128],
+                ] {
+                    let shift = format.info().depth - 8;
+                    let mut f = FrameBuf::new(format, 16, 12, color).unwrap();
+                    for (c, code) in codes.iter().enumerate() {
+                        f.as_mut().component_mut(c).fill(code << shift);
+                    }
+                    let out = run(&model, &options(Tile::Whole), &f.as_ref());
+                    for (c, code) in codes.iter().enumerate() {
+                        let got = out.as_ref().component(c).get(9, 5).abs_diff(code << shift);
+                        assert!(
+                            got <= 1,
+                            "{format:?} {color:?} {codes:?}: component {c} off by {got}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

@@ -14,11 +14,15 @@ mod info;
 mod load_control;
 mod model;
 mod onnx;
+mod reach;
+mod rewrite;
 pub mod runtime;
 mod session;
 mod sink;
 mod store;
 mod tensor;
+#[cfg(test)]
+mod testing;
 mod tiles;
 mod upscaler;
 

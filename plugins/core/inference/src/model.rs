@@ -10,8 +10,10 @@ use ort::{environment::Environment, session::Session, value::Tensor};
 
 use crate::{
     error::{Error, Result},
-    graph::{self, Dim, Port, Shuffle},
+    graph::{self, Dim, Port},
     info::{self, Blend, Channels, Declared, MAX_SCALE},
+    reach,
+    rewrite::{self, Shuffle},
     runtime, session,
     tensor::{ElementType, Layout},
 };
@@ -42,6 +44,8 @@ pub struct ModelInfo {
     pub bgr: bool,
     /// Input sizes are multiples of this.
     pub multiple: usize,
+    /// Tiles begin at multiples of this, so that strides inside fall on the same pixels.
+    pub alignment: usize,
     /// Frames that the network sees at once; the middle one is upscaled.
     pub window: usize,
     /// Input pixels around a tile that its output depends on.
@@ -111,20 +115,22 @@ impl Model {
             })
             .fold(0usize, usize::saturating_add);
         let graph = proto.graph.mut_or_insert_default();
+        let external = graph::has_external_data(graph);
+        if !external {
+            rewrite::widen_half(graph);
+            rewrite::rewrite_prelu(graph);
+        }
         let [input] = <[Port; 1]>::try_from(graph::inputs(graph)).map_err(|ports| {
             format(format!(
                 "it has {} inputs; an upscaler has one (the image)",
                 ports.len()
             ))
         })?;
-        let external = graph::has_external_data(graph);
-        let mut shuffle = None;
-        if !external {
-            graph::rewrite_prelu(graph);
-            if layout_of(&input, &declared) != Some(Layout::Nhwc) {
-                shuffle = graph::strip_depth_to_space(graph);
-            }
-        }
+        let shuffle = if !external && layout_of(&input, &declared) != Some(Layout::Nhwc) {
+            rewrite::strip_depth_to_space(graph)
+        } else {
+            None
+        };
         let output = match graph::outputs(graph).as_slice() {
             [output] => output.clone(),
             ports => {
@@ -160,6 +166,7 @@ impl Model {
                 white: declared.white.unwrap_or(0.0),
                 bgr: declared.bgr.unwrap_or(false),
                 multiple: declared.multiple.unwrap_or(0),
+                alignment: 1,
                 window: declared_shape.window,
                 overlap: 0,
                 blend: Blend::Crop,
@@ -181,8 +188,10 @@ impl Model {
             model.bytes = Some(bytes);
         }
         model.try_out()?;
-        let reach = graph::reach(&proto.graph, model.info.multiple);
+        let out_jump = model.shuffle().block as f64 / model.info.scale as f64;
+        let reach = reach::reach(&proto.graph, out_jump);
         let info = &mut model.info;
+        info.alignment = lcm(info.multiple, reach.stride);
         info.bytes_per_pixel = reach.bytes_per_pixel;
         info.blend = info.declared.blend.unwrap_or(if reach.local {
             Blend::Crop
@@ -192,7 +201,7 @@ impl Model {
         info.overlap = info.declared.overlap.unwrap_or(if reach.local {
             reach.radius
         } else {
-            GLOBAL_OVERLAP.max(2 * info.multiple)
+            GLOBAL_OVERLAP.max(2 * info.alignment)
         });
         Ok(Arc::new(model))
     }
@@ -426,6 +435,15 @@ fn trial(
             "its output has the shape {dims:?}, four axes were expected"
         )),
     }
+}
+
+/// Least common multiple of numbers above 0.
+fn lcm(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x.max(1) * b
 }
 
 fn layout_of(input: &Port, declared: &Declared) -> Option<Layout> {

@@ -2,7 +2,7 @@
 
 use gstneural_pixels::{CompMut, FrameMut, YuvRgb, store, store_shuffled};
 
-use crate::{graph::Shuffle, info::Blend, model::Model, tiles::Span};
+use crate::{info::Blend, model::Model, rewrite::Shuffle, tiles::Span};
 
 /// Stores tiles: depth-to-space, range, rounding and, where tiles are blended, their weights.
 #[derive(Debug)]

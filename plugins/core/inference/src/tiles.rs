@@ -30,7 +30,8 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// Cuts `length` pixels. `tile` = None is one tile for all.
+    /// Cuts `length` pixels. `tile` = None is one tile for all. The frame is padded to `multiple`,
+    /// or to `alignment`, a multiple of it, if there are several tiles, which begin at multiples of it.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if a tile has no room for its overlaps.
@@ -38,17 +39,21 @@ impl Axis {
         length: usize,
         tile: Option<usize>,
         overlap: usize,
-        multiple: usize,
+        (multiple, alignment): (usize, usize),
         exact_tile: bool,
     ) -> Result<Self> {
+        let whole = length.next_multiple_of(multiple);
+        // Tiles need their strides to fall on the same pixels; one for all does not.
+        let multiple = alignment;
         let padded = length.next_multiple_of(multiple);
         let tile = match tile {
-            None => padded,
+            None => whole,
             // A network of one size gets that size, larger than the frame or not.
             Some(t) if exact_tile => t,
             Some(t) => t.next_multiple_of(multiple).min(padded),
         };
-        if tile >= padded {
+        if tile >= whole {
+            let tile = if exact_tile { tile } else { whole };
             let span = Span {
                 start: 0,
                 from: 0,
@@ -168,7 +173,7 @@ mod tests {
     use super::*;
 
     fn check(length: usize, tile: usize, overlap: usize, multiple: usize) {
-        let a = Axis::new(length, Some(tile), overlap, multiple, false).unwrap();
+        let a = Axis::new(length, Some(tile), overlap, (multiple, multiple), false).unwrap();
         let padded = length.next_multiple_of(multiple);
         let mut at = 0;
         for s in &a.spans {
@@ -212,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_tile_without_room_is_an_error() {
-        let e = Axis::new(1000, Some(16), 8, 1, false)
+        let e = Axis::new(1000, Some(16), 8, (1, 1), false)
             .unwrap_err()
             .to_string();
         assert!(e.contains("overlap"), "{e}");
@@ -220,9 +225,9 @@ mod tests {
 
     #[test]
     fn a_fixed_size_may_be_larger_than_the_frame() {
-        let a = Axis::new(100, Some(224), 8, 1, true).unwrap();
+        let a = Axis::new(100, Some(224), 8, (1, 1), true).unwrap();
         assert_eq!((a.tile, a.spans.len()), (224, 1));
-        let a = Axis::new(300, Some(224), 8, 1, true).unwrap();
+        let a = Axis::new(300, Some(224), 8, (1, 1), true).unwrap();
         assert_eq!((a.tile, a.spans.len()), (224, 2));
     }
 

@@ -145,11 +145,14 @@ mod tests {
     #[test]
     fn messages_round_trip() {
         gst::init().unwrap();
-        let mut c = Counters::default();
-        c.total = Stats {
+        let total = Stats {
             frames: 7,
             model: "m".into(),
             scale: 2,
+            ..Default::default()
+        };
+        let mut c = Counters {
+            total,
             ..Default::default()
         };
         (1..=100).for_each(|i| c.add_time(Duration::from_micros(i)));
