@@ -1,10 +1,14 @@
 //! The command line.
 
+use crate::compare::args::{Compare, Task, command_line};
+use crate::compare::{self, upscale as upscalers};
 use crate::encoder::Codec;
 use crate::failure::{Exit, Failure};
 use crate::job::{self, Options};
+use crate::ladder::{self, Ladder};
 use crate::plan::Wishes;
 use crate::plugins;
+use crate::rates;
 use crate::report::Reporter;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -17,6 +21,7 @@ const EXIT_CODES: &str = "Exit codes:
   1    error; nothing was written under the output's name
   2    the command line makes no sense
   3    the input broke before its end; what was decoded is kept
+  4    compare: measured, but a limit of --fail-under or --fail-over is not kept
   130  stopped by Ctrl-C; what was done is kept (a second Ctrl-C throws it away)";
 
 /// Streaming super-resolution on GStreamer.
@@ -32,6 +37,12 @@ enum Command {
     /// Upscale a video file; sound, subtitles, times and colour stay as they are
     #[command(after_help = EXIT_CODES)]
     Upscale(Box<Upscale>),
+    /// Measure videos against a reference; tables, per-frame values, an HTML report
+    #[command(after_help = EXIT_CODES)]
+    Compare(Box<Compare>),
+    /// Encode a clip with several encoders and qualities: rate-distortion curves, BD-rates
+    #[command(after_help = EXIT_CODES)]
+    Ladder(Box<Ladder>),
 }
 
 #[derive(Debug, Args)]
@@ -281,17 +292,37 @@ pub fn run() -> i32 {
     };
     match cli.command {
         Command::Upscale(args) => {
-            let mut reporter = Reporter::new(args.json, args.quiet);
-            let result = plugins::init()
-                .and_then(|()| args.options())
-                .and_then(|options| job::upscale(&options, &signals()?, &mut reporter));
-            match result {
-                Ok(exit) => exit as i32,
-                Err(failure) => {
-                    reporter.error(&failure);
-                    failure.exit as i32
+            let reporter = Reporter::new(args.json, args.quiet);
+            finish(reporter, |reporter| {
+                job::upscale(&args.options()?, &signals()?, reporter)
+            })
+        }
+        Command::Compare(args) => {
+            let reporter = Reporter::new(args.json, args.quiet);
+            finish(reporter, |reporter| match args.task(command_line())? {
+                Task::Files(options) => compare::run(&options, &signals()?, reporter),
+                Task::Upscalers(options, settings) => {
+                    upscalers::run(&options, &settings, &signals()?, reporter)
                 }
-            }
+                Task::Curves(options, given) => rates::run(&options, given, &signals()?, reporter),
+            })
+        }
+        Command::Ladder(args) => {
+            let reporter = Reporter::new(args.json, args.quiet);
+            finish(reporter, |reporter| {
+                ladder::run(&args, &command_line(), &signals()?, reporter)
+            })
+        }
+    }
+}
+
+/// Runs a job and says what went wrong with it.
+fn finish(mut reporter: Reporter, job: impl FnOnce(&mut Reporter) -> Result<Exit, Failure>) -> i32 {
+    match plugins::init().and_then(|()| job(&mut reporter)) {
+        Ok(exit) => exit as i32,
+        Err(failure) => {
+            reporter.error(&failure);
+            failure.exit as i32
         }
     }
 }

@@ -7,15 +7,18 @@
 
 pub mod bd_rate;
 pub mod cli;
+pub mod compare;
 pub mod encoder;
 pub mod failure;
 pub mod graph;
 pub mod job;
+pub mod ladder;
 pub mod mp4;
 pub mod output;
 pub mod plan;
 pub mod plugins;
 pub mod probe;
+pub mod rates;
 pub mod report;
 pub mod run;
 pub mod timing;

@@ -171,6 +171,7 @@ fn fixture(frames: usize) -> Page {
             name: (*name).into(),
             detail: "640\u{d7}360, 1.2 Mbit/s".into(),
             pooled: values.iter().map(|v| pool(v)).collect(),
+            frames: (0..frames as u64).collect(),
             time_s,
             values,
             worst,

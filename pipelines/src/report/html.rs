@@ -94,6 +94,8 @@ pub struct Candidate {
     pub detail: String,
     /// Pooled values in the order of the columns.
     pub pooled: Vec<Option<Pooled>>,
+    /// Number of each frame in the reference.
+    pub frames: Vec<u64>,
     /// Time of each frame.
     pub time_s: Vec<f64>,
     /// Values of each frame, in the order of the columns.
@@ -484,7 +486,7 @@ impl Page {
         }
         h.push_str("</div>\n");
         if self.rate_charts.iter().any(|c| !c.differences.is_empty()) {
-            h.push_str("<h3>Bj\u{f8}ntegaard differences</h3>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Metric</th><th scope=\"col\">Curve</th><th scope=\"col\">from</th><th scope=\"col\">BD-rate</th><th scope=\"col\">BD-quality</th><th scope=\"col\">BD-rate (Akima)</th><th scope=\"col\">BD-quality (Akima)</th><th scope=\"col\">Overlap</th></tr></thead>\n");
+            h.push_str("<h3>Bj\u{f8}ntegaard differences</h3>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Metric</th><th scope=\"col\">Curve</th><th scope=\"col\" class=\"name\">from</th><th scope=\"col\">BD-rate</th><th scope=\"col\">BD-quality</th><th scope=\"col\">BD-rate (Akima)</th><th scope=\"col\">BD-quality (Akima)</th><th scope=\"col\">Overlap</th></tr></thead>\n");
             for chart in &self.rate_charts {
                 h.push_str("<tbody>\n");
                 for (i, d) in chart.differences.iter().enumerate() {
@@ -743,6 +745,7 @@ mod tests {
                 name: evil.into(),
                 detail: evil.into(),
                 pooled: vec![None],
+                frames: vec![0, 1],
                 time_s: vec![0.0, 1.0],
                 values: vec![vec![Some(1.0), None]],
                 worst: vec![0],

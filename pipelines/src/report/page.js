@@ -163,10 +163,10 @@
       }
       if (!sorted && this.spec.name === page.worst_by) {
         for (const { i, s } of shown) {
-          for (const frame of candidates[i].worst || []) {
-            const v = s.y[frame];
-            if (!known(v) || s.x[frame] < view[0] || s.x[frame] > view[1]) continue;
-            const mark = shape(group, "circle", { class: "mark", cx: this.x(s.x[frame]), cy: this.y(v), r: 4.5, fill: colour(i) });
+          for (const row of candidates[i].worst || []) {
+            const v = s.y[row], frame = candidates[i].frames[row];
+            if (!known(v) || s.x[row] < view[0] || s.x[row] > view[1]) continue;
+            const mark = shape(group, "circle", { class: "mark", cx: this.x(s.x[row]), cy: this.y(v), r: 4.5, fill: colour(i) });
             shape(mark, "title", {}, `frame ${frame}: shown below`);
             mark.addEventListener("click", () => { location.hash = `shot-${i}-${frame}`; });
           }
@@ -224,7 +224,7 @@
         value.textContent = fixed(s.y[k], this.spec.digits);
         if (hidden.has(i)) return;
         if (!said) {
-          said = sorted ? `${s.x[k].toFixed(1)} % of the frames are no better` : `frame ${k}, ${clock(s.x[k], 0.001)}`;
+          said = sorted ? `${s.x[k].toFixed(1)} % of the frames are no better` : `frame ${c.frames[k]}, ${clock(s.x[k], 0.001)}`;
           const x = this.x(s.x[k]);
           shape(this.over, "line", { class: "cursor", x1: x, x2: x, y1: this.top, y2: this.top + this.tall });
         }
@@ -341,7 +341,8 @@
     const at = [];
     for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++)
       for (const f of [1, 2, 5]) { const v = f * 10 ** p; if (v >= low && v <= high) at.push(v); }
-    return at;
+    if (at.length > 2) return at;
+    return ticks(low, high, 5).at.filter((v) => v > 0);
   }
   const rateText = (v) => v >= 10000 ? `${+(v / 1000).toPrecision(3)}k` : String(+v.toPrecision(3));
   function drawRate(box, chart) {
