@@ -1,4 +1,5 @@
 //! The element in real pipelines.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     path::PathBuf,
@@ -30,7 +31,9 @@ struct Outcome {
 impl Outcome {
     fn summary(&self) -> Summary {
         let mut all = self.messages.iter().filter_map(|m| Summary::parse(m));
-        let summary = all.next().unwrap_or_else(|| panic!("no summary: {:?}", self.error));
+        let summary = all
+            .next()
+            .unwrap_or_else(|| panic!("no summary: {:?}", self.error));
         assert!(all.next().is_none(), "one summary only");
         summary
     }
@@ -40,7 +43,10 @@ impl Outcome {
     }
 
     fn frames(&self) -> Vec<Frame> {
-        self.messages.iter().filter_map(|m| Frame::parse(m)).collect()
+        self.messages
+            .iter()
+            .filter_map(|m| Frame::parse(m))
+            .collect()
     }
 
     /// Faults as kind, first frame, count.
@@ -145,13 +151,20 @@ fn a_tee_gives_identical_streams() {
     ))
     .ok();
     let pad = out.pad();
-    assert_eq!((pad.pad.as_str(), pad.frames, pad.identical), ("distorted", 20, 20));
+    assert_eq!(
+        (pad.pad.as_str(), pad.frames, pad.identical),
+        ("distorted", 20, 20)
+    );
     assert!(pad.faults.none() && out.faults().is_empty());
     let psnr = pad.metric("psnr-y").unwrap();
     assert_eq!((psnr.mean, psnr.of_mean_mse), (100.0, Some(100.0)));
     assert_eq!(pad.metric("ssim").unwrap().min, 1.0);
     let noise = pad.metric("temporal-noise").unwrap();
-    assert_eq!((noise.max, noise.frames), (0.0, 19), "the first frame has none");
+    assert_eq!(
+        (noise.max, noise.frames),
+        (0.0, 19),
+        "the first frame has none"
+    );
 }
 
 #[test]
@@ -165,7 +178,10 @@ fn a_tee_without_queues_works_while_it_can() {
 
 #[test]
 fn a_tee_without_queues_that_cannot_work_is_found_out() {
-    for order in ["t. ! q.reference t. ! {}q.distorted", "t. ! {}q.distorted t. ! q.reference"] {
+    for order in [
+        "t. ! q.reference t. ! {}q.distorted",
+        "t. ! {}q.distorted t. ! q.reference",
+    ] {
         // An encoder that wants more frames than the sink may hold.
         let branches = order.replace("{}", "x264enc rc-lookahead=30 ! avdec_h264 ! ");
         let out = play(&format!(
@@ -173,7 +189,10 @@ fn a_tee_without_queues_that_cannot_work_is_found_out() {
             source(60, "")
         ));
         let error = out.error();
-        assert!(error.contains("put a queue after each branch of the tee"), "{error}");
+        assert!(
+            error.contains("put a queue after each branch of the tee"),
+            "{error}"
+        );
     }
 }
 
@@ -185,7 +204,12 @@ fn a_stall_of_different_threads_ends_too() {
          t. ! queue max-size-buffers=3 ! x264enc rc-lookahead=30 ! avdec_h264 ! q.distorted",
         source(60, "")
     ));
-    assert!(out.error().contains("let the queues before psnrsink hold more"), "{}", out.error());
+    assert!(
+        out.error()
+            .contains("let the queues before psnrsink hold more"),
+        "{}",
+        out.error()
+    );
 }
 
 #[test]
@@ -220,7 +244,12 @@ fn missing_frames_are_named() {
     use FaultKind::{Length, Missing};
     assert_eq!(
         out.faults(),
-        [(Missing, 7, 1), (Missing, 12, 2), (Missing, 29, 1), (Length, 26, 4)]
+        [
+            (Missing, 7, 1),
+            (Missing, 12, 2),
+            (Missing, 29, 1),
+            (Length, 26, 4)
+        ]
     );
     let pad = out.pad();
     assert_eq!((pad.frames, pad.faults.missing, pad.identical), (26, 4, 26));
@@ -229,7 +258,11 @@ fn missing_frames_are_named() {
     pipeline.by_name("q").unwrap().set_property("strict", true);
     probe(&pipeline, "i", drop);
     let out = run(&pipeline);
-    assert!(out.error().contains("frame 7 of the reference"), "{}", out.error());
+    assert!(
+        out.error().contains("frame 7 of the reference"),
+        "{}",
+        out.error()
+    );
 }
 
 #[test]
@@ -247,7 +280,12 @@ fn extra_frames_and_lengths_are_named() {
 #[test]
 fn repeated_pictures_and_times_are_named() {
     let last = std::sync::Mutex::new(None::<gst::Buffer>);
-    let pipeline = build(&two("", &source(20, ""), &source(20, ""), "identity name=i !"));
+    let pipeline = build(&two(
+        "",
+        &source(20, ""),
+        &source(20, ""),
+        "identity name=i !",
+    ));
     probe(&pipeline, "i", move |n, buffer| {
         // Frames 5 and 6 show frame 4 again.
         let mut last = last.lock().unwrap();
@@ -268,7 +306,12 @@ fn repeated_pictures_and_times_are_named() {
     assert_eq!(out.pad().frames, 20);
 
     // Frame 9 has the time of frame 8, so that frame 9 of the reference has none.
-    let pipeline = build(&two("", &source(20, ""), &source(20, ""), "identity name=i !"));
+    let pipeline = build(&two(
+        "",
+        &source(20, ""),
+        &source(20, ""),
+        "identity name=i !",
+    ));
     probe(&pipeline, "i", |n, buffer| {
         if n == 9 {
             let pts = buffer.pts().unwrap() - gst::ClockTime::from_mseconds(40);
@@ -277,17 +320,27 @@ fn repeated_pictures_and_times_are_named() {
         gst::PadProbeReturn::Ok
     });
     let out = run(&pipeline).ok();
-    assert_eq!(out.faults(), [(FaultKind::Repeated, 9, 1), (FaultKind::Missing, 9, 1)]);
+    assert_eq!(
+        out.faults(),
+        [(FaultKind::Repeated, 9, 1), (FaultKind::Missing, 9, 1)]
+    );
 }
 
 #[test]
 fn late_frames_are_named() {
     let shift = |ms: i64, sink: &str| {
-        let pipeline = build(&two(sink, &source(10, ""), &source(10, ""), "identity name=i !"));
+        let pipeline = build(&two(
+            sink,
+            &source(10, ""),
+            &source(10, ""),
+            "identity name=i !",
+        ));
         probe(&pipeline, "i", move |n, buffer| {
             if (3..5).contains(&n) {
                 let pts = buffer.pts().unwrap().nseconds() as i64 + ms * 1_000_000;
-                buffer.make_mut().set_pts(gst::ClockTime::from_nseconds(pts as u64));
+                buffer
+                    .make_mut()
+                    .set_pts(gst::ClockTime::from_nseconds(pts as u64));
             }
             gst::PadProbeReturn::Ok
         });
@@ -317,12 +370,19 @@ fn a_limit_that_is_not_kept_is_an_error() {
     let fail = |sink: &str| play(&two(sink, &source(10, ""), &source(10, ""), blur));
     let out = fail("fail-under=psnr-y=50,ssim=0.1");
     let error = out.error();
-    assert!(error.contains("psnr-y (mean) is ") && error.contains("under the limit 50"), "{error}");
+    assert!(
+        error.contains("psnr-y (mean) is ") && error.contains("under the limit 50"),
+        "{error}"
+    );
     assert!(!error.contains("ssim"), "{error}");
     assert_eq!(out.pad().frames, 10, "the summary comes all the same");
     fail("fail-under=psnr-y=5,ssim.min=0.1").ok();
     let out = fail("metrics=temporal fail-over=warp-error=0");
-    assert!(out.error().contains("warp-error (mean) is "), "{}", out.error());
+    assert!(
+        out.error().contains("warp-error (mean) is "),
+        "{}",
+        out.error()
+    );
 }
 
 #[test]
@@ -343,22 +403,49 @@ fn wrong_settings_are_errors_before_the_first_frame() {
 fn sizes_and_formats_that_do_not_go_together() {
     let small = source(5, "").replace("width=96,height=64", "width=48,height=32");
     let out = play(&two("", &source(5, ""), &small, ""));
-    assert!(out.error().contains("reference is 96x64, distorted is 48x32"), "{}", out.error());
-    let bicubic = play(&two("scale=bicubic", &source(5, ""), &small, "")).ok().pad();
-    let lanczos = play(&two("scale=lanczos", &source(5, ""), &small, "")).ok().pad();
+    assert!(
+        out.error()
+            .contains("reference is 96x64, distorted is 48x32"),
+        "{}",
+        out.error()
+    );
+    let bicubic = play(&two("scale=bicubic", &source(5, ""), &small, ""))
+        .ok()
+        .pad();
+    let lanczos = play(&two("scale=lanczos", &source(5, ""), &small, ""))
+        .ok()
+        .pad();
     assert_ne!(bicubic.metric("psnr-y"), lanczos.metric("psnr-y"));
     let ten = source(5, "").replace("I420", "I420_10LE");
     let out = play(&two("", &source(5, ""), &ten, ""));
-    assert!(out.error().contains("distorted is I420_10LE"), "{}", out.error());
-    let nv12 = play(&two("", &source(5, ""), &source(5, "").replace("I420", "NV12"), ""));
+    assert!(
+        out.error().contains("distorted is I420_10LE"),
+        "{}",
+        out.error()
+    );
+    let nv12 = play(&two(
+        "",
+        &source(5, ""),
+        &source(5, "").replace("I420", "NV12"),
+        "",
+    ));
     assert_eq!(nv12.ok().pad().identical, 5, "packing does not matter");
 }
 
 #[test]
 fn every_format_goes_in() {
     for format in [
-        "I420", "YV12", "NV12", "NV21", "Y42B", "Y444", "I420_10LE", "I422_10LE", "Y444_10LE",
-        "P010_10LE", "GRAY8",
+        "I420",
+        "YV12",
+        "NV12",
+        "NV21",
+        "Y42B",
+        "Y444",
+        "I420_10LE",
+        "I422_10LE",
+        "Y444_10LE",
+        "P010_10LE",
+        "GRAY8",
     ] {
         let s = source(3, "").replace("I420", format);
         let out = play(&two("metrics=psnr,ssim,vmaf,temporal", &s, &s, "")).ok();
@@ -384,9 +471,19 @@ fn several_distorted_pads_share_the_reference() {
     assert_eq!(psnr("distorted_0"), 100.0);
     assert!(psnr("distorted_0") > psnr("distorted_1"));
     assert!(psnr("distorted_1") > psnr("distorted_7") + 5.0);
-    assert!(summary.pads.iter().all(|p| p.frames == 25 && p.faults.none()));
+    assert!(
+        summary
+            .pads
+            .iter()
+            .all(|p| p.frames == 25 && p.faults.none())
+    );
     for name in names {
-        let numbers: Vec<_> = out.frames().iter().filter(|f| f.pad == name).map(|f| f.frame).collect();
+        let numbers: Vec<_> = out
+            .frames()
+            .iter()
+            .filter(|f| f.pad == name)
+            .map(|f| f.frame)
+            .collect();
         assert_eq!(numbers, (0..25).collect::<Vec<_>>(), "{name}");
     }
     let out = play(&format!(
@@ -394,7 +491,11 @@ fn several_distorted_pads_share_the_reference() {
          t. ! queue ! q.distorted_0 t. ! queue ! videobalance brightness=0.3 ! q.distorted_1",
         source(5, "")
     ));
-    assert!(out.error().contains("distorted_1: psnr-y"), "{}", out.error());
+    assert!(
+        out.error().contains("distorted_1: psnr-y"),
+        "{}",
+        out.error()
+    );
     assert!(!out.error().contains("distorted_0"));
 }
 
@@ -420,7 +521,11 @@ fn the_log_and_the_messages_agree() {
             assert!(line.contains(&frame.running_time.unwrap().nseconds().to_string()));
         }
         assert_eq!(frames[0].score("temporal-noise"), None);
-        let mean = frames.iter().map(|f| f.score("psnr-y").unwrap()).sum::<f64>() / 12.0;
+        let mean = frames
+            .iter()
+            .map(|f| f.score("psnr-y").unwrap())
+            .sum::<f64>()
+            / 12.0;
         assert!((out.pad().metric("psnr-y").unwrap().mean - mean).abs() < 1e-9);
     }
     // A stream that breaks off leaves no log, and nothing else either.
@@ -434,7 +539,12 @@ fn the_log_and_the_messages_agree() {
 
 #[test]
 fn stopping_in_mid_stream_and_starting_again() {
-    let pipeline = build(&two("metrics=psnr,vmaf", &source(100_000, ""), &source(100_000, ""), ""));
+    let pipeline = build(&two(
+        "metrics=psnr,vmaf",
+        &source(100_000, ""),
+        &source(100_000, ""),
+        "",
+    ));
     for _ in 0..3 {
         pipeline.set_state(gst::State::Playing).unwrap();
         std::thread::sleep(Duration::from_millis(60));
@@ -445,13 +555,21 @@ fn stopping_in_mid_stream_and_starting_again() {
         assert_eq!(run(&pipeline).ok().pad().frames, 10);
         let q = pipeline.by_name("q").unwrap();
         let summary = q.property::<Option<gst::Structure>>("summary").unwrap();
-        assert_eq!(Summary::from_structure(&summary).unwrap().pads[0].frames, 10);
+        assert_eq!(
+            Summary::from_structure(&summary).unwrap().pads[0].frames,
+            10
+        );
     }
 }
 
 #[test]
 fn nothing_is_measured_while_paused() {
-    let pipeline = build(&two("message-per-frame=true", &source(10, ""), &source(10, ""), ""));
+    let pipeline = build(&two(
+        "message-per-frame=true",
+        &source(10, ""),
+        &source(10, ""),
+        "",
+    ));
     let bus = pipeline.bus().unwrap();
     pipeline.set_state(gst::State::Paused).unwrap();
     let (result, ..) = pipeline.state(gst::ClockTime::from_seconds(10));
@@ -464,9 +582,14 @@ fn nothing_is_measured_while_paused() {
 
 #[test]
 fn a_seek_before_the_measurement_is_followed() {
-    let Some(clip) = data("video/carphone_qcif.mp4") else { return };
+    let Some(clip) = data("video/carphone_qcif.mp4") else {
+        return;
+    };
     let file = |pad: &str| {
-        format!("filesrc location={} ! decodebin ! queue ! q.{pad} ", clip.display())
+        format!(
+            "filesrc location={} ! decodebin ! queue ! q.{pad} ",
+            clip.display()
+        )
     };
     let pipeline = build(&format!(
         "psnrsink name=q message-per-frame=true {}{}",
@@ -477,7 +600,9 @@ fn a_seek_before_the_measurement_is_followed() {
     pipeline.state(gst::ClockTime::from_seconds(10)).0.unwrap();
     std::thread::sleep(Duration::from_millis(300));
     let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
-    pipeline.seek_simple(flags, gst::ClockTime::from_seconds(1)).unwrap();
+    pipeline
+        .seek_simple(flags, gst::ClockTime::from_seconds(1))
+        .unwrap();
     let out = run(&pipeline).ok();
     let frames = out.frames();
     assert!(!frames.is_empty() && frames.iter().all(|f| f.identical));
@@ -487,7 +612,9 @@ fn a_seek_before_the_measurement_is_followed() {
 /// The known answer of libvmaf's own tests, through the element.
 #[test]
 fn known_answer_in_10_bit() {
-    let Some(dir) = data("images/vmaf_pairs") else { return };
+    let Some(dir) = data("images/vmaf_pairs") else {
+        return;
+    };
     let file = |name: &str, pad: &str| {
         format!(
             "filesrc location={}/{name}_576x324.yuv420p10le.yuv ! rawvideoparse \
@@ -509,6 +636,10 @@ fn known_answer_in_10_bit() {
         ("float-ssim", 0.897863),
         ("ms-ssim", 0.974749),
     ] {
-        assert!((mean(name) - expected).abs() < 5e-5, "{name} {}", mean(name));
+        assert!(
+            (mean(name) - expected).abs() < 5e-5,
+            "{name} {}",
+            mean(name)
+        );
     }
 }

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use gstneural_metrics::{
-    Column, Comparer, Config, FrameScores, Summary as Collected,
-    psnr::squared_error,
+    Column, Comparer, Config, FrameScores, Summary as Collected, psnr::squared_error,
 };
 use gstneural_pixels::{FrameRef, Rect, rect_equal};
 
@@ -133,7 +132,9 @@ impl Channel {
         out: &mut Outcome,
     ) -> Result<(), Failure> {
         self.check_rate(&reference, &distorted, out);
-        let failed = |e: &dyn std::fmt::Display| Failure(format!("{}: frame {}: {e}", self.pad, reference.number));
+        let failed = |e: &dyn std::fmt::Display| {
+            Failure(format!("{}: frame {}: {e}", self.pad, reference.number))
+        };
         let map = |item: &Item| {
             gst_video::VideoFrame::from_buffer_readable(item.buffer.clone(), &item.info.video)
                 .map_err(|_| Failure(format!("{}: a frame cannot be mapped", self.pad)))

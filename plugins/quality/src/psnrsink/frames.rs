@@ -16,7 +16,7 @@ pub(super) struct StreamInfo {
 impl StreamInfo {
     pub fn new(caps: &gst::CapsRef) -> Option<Self> {
         use gst_video::VideoChromaSite as S;
-        let video = gst_video::VideoInfo::from_caps(&caps.to_owned()).ok()?;
+        let video = gst_video::VideoInfo::from_caps(caps).ok()?;
         let format = PixelFormat::from_name(video.format().to_str().as_str())?;
         let site = match video.chroma_site() {
             site if site.is_empty() => S::H_COSITED,

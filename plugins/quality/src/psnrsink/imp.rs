@@ -14,6 +14,7 @@ use super::{
     log::Log,
     queues::Item,
     settings::{self, Settings},
+    upstream,
     worker::{Shared, Thread, Worker},
 };
 
@@ -102,7 +103,10 @@ impl ElementImpl for PsnrSink {
                 let (sink, request) = (gst::PadDirection::Sink, gst::PadPresence::Request);
                 gst::PadTemplate::new(name, sink, request, &CAPS).ok()
             };
-            [REFERENCE, DISTORTED, DISTORTED_N].into_iter().filter_map(template).collect()
+            [REFERENCE, DISTORTED, DISTORTED_N]
+                .into_iter()
+                .filter_map(template)
+                .collect()
         });
         &TEMPLATES
     }
@@ -239,7 +243,9 @@ impl PsnrSink {
         if again {
             // A bin forgets EOS on its way to PLAYING.
             let obj = self.obj();
-            let eos = gst::message::Eos::builder().src(&*obj).seqnum_if_some(seqnum);
+            let eos = gst::message::Eos::builder()
+                .src(&*obj)
+                .seqnum_if_some(seqnum);
             let _ = obj.post_message(eos.build());
         }
     }
@@ -261,9 +267,14 @@ impl PsnrSink {
         self.shared.lock().queues.reset();
     }
 
-    fn chain(&self, pad: &gst::Pad, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn chain(
+        &self,
+        pad: &gst::Pad,
+        buffer: gst::Buffer,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let name = pad.name();
         let me = std::thread::current().id();
+        let mut walked = false;
         let mut state = self.shared.lock();
         loop {
             if !state.running {
@@ -313,8 +324,29 @@ impl PsnrSink {
             }
             // Full. If what it waits for can only come from this very thread, it never comes.
             let stuck = state.queues.blockers(&name);
-            if let Some(starved) = stuck.iter().find(|s| s.thread == Some(me)) {
-                let starved = starved.name.clone();
+            let (unknown, known): (Vec<_>, Vec<_>) =
+                stuck.into_iter().partition(|s| s.thread.is_none());
+            let mut starved = known
+                .iter()
+                .find(|s| s.thread == Some(me))
+                .map(|s| s.name.clone());
+            if starved.is_none() && !unknown.is_empty() && !walked {
+                // Nothing has ever come there, not even an event, which encoders hold back until
+                // their first frame: the way upstream tells whose turn it is.
+                walked = true;
+                let unknown: Vec<_> = unknown.iter().map(|s| s.name.clone()).collect();
+                drop(state);
+                let same = |other: &String| {
+                    let other = self.obj().static_pad(other);
+                    other.is_some_and(|other| upstream::same_feeders(pad, &other))
+                };
+                starved = unknown.into_iter().find(same);
+                state = self.shared.lock();
+                if starved.is_none() {
+                    continue;
+                }
+            }
+            if let Some(starved) = starved {
                 state.failed = true;
                 drop(state);
                 self.shared.changed.notify_all();

@@ -48,7 +48,12 @@ impl Log {
         })
     }
 
-    pub fn write(&mut self, pair: &Pair, columns: &[Column], scores: &FrameScores) -> io::Result<()> {
+    pub fn write(
+        &mut self,
+        pair: &Pair,
+        columns: &[Column],
+        scores: &FrameScores,
+    ) -> io::Result<()> {
         let Some(out) = &mut self.out else {
             return Ok(());
         };
@@ -170,7 +175,11 @@ mod tests {
              distorted_0,0,1,,0,100.000000,,0.250000\n"
         );
         drop(write(LogFormat::Csv, &dir.path().join("other")));
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left over");
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "nothing is left over"
+        );
         assert!(Log::create(&dir.path().join("no/such"), LogFormat::Csv).is_err());
     }
 

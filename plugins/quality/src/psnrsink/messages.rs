@@ -133,7 +133,13 @@ pub struct Frame {
     pub scores: Vec<(String, f64)>,
 }
 
-const FRAME_FIELDS: &[&str] = &["pad", "frame", "distorted-frame", "running-time", "identical"];
+const FRAME_FIELDS: &[&str] = &[
+    "pad",
+    "frame",
+    "distorted-frame",
+    "running-time",
+    "identical",
+];
 
 impl Frame {
     /// Reads a `psnrsink-frame` message; None for any other.
@@ -241,7 +247,10 @@ impl PadSummary {
             .field("extra", self.faults.extra)
             .field("repeated", self.faults.repeated)
             .field("late", self.faults.late)
-            .field("metrics", gst::Array::from_values(self.metrics.iter().map(metric)))
+            .field(
+                "metrics",
+                gst::Array::from_values(self.metrics.iter().map(metric)),
+            )
             .build()
     }
 
@@ -373,6 +382,9 @@ mod tests {
         };
         let message = gst::message::Element::new(summary.to_structure());
         assert_eq!(Summary::parse(&message), Some(summary.clone()));
-        assert_eq!(summary.pad("distorted").unwrap().metric("ssim").unwrap().p5, 6.0);
+        assert_eq!(
+            summary.pad("distorted").unwrap().metric("ssim").unwrap().p5,
+            6.0
+        );
     }
 }

@@ -43,6 +43,7 @@ mod messages;
 mod pairing;
 mod queues;
 mod settings;
+mod upstream;
 mod worker;
 
 pub use gstneural_metrics::{Pool, Pooled};

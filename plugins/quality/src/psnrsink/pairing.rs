@@ -95,7 +95,8 @@ mod tests {
     fn run(by_time: bool, reference: &[u64], distorted: &[u64]) -> String {
         let mut pairer = pairer(by_time, 5);
         let (mut r, mut d, mut out) = (0, 0, String::new());
-        let head = |list: &[u64], at: usize| list.get(at).map_or(Head::End, |t| Head::Frame(Some(*t)));
+        let head =
+            |list: &[u64], at: usize| list.get(at).map_or(Head::End, |t| Head::Frame(Some(*t)));
         loop {
             match pairer.step(head(reference, r), head(distorted, d)) {
                 Step::Pair(0) => out.push('='),

@@ -170,7 +170,11 @@ impl Queues {
         let Some(reference) = self.streams.iter_mut().find(|s| s.reference) else {
             return;
         };
-        while reference.items.front().is_some_and(|i| least.is_some_and(|l| i.number < l)) {
+        while reference
+            .items
+            .front()
+            .is_some_and(|i| least.is_some_and(|l| i.number < l))
+        {
             reference.items.pop_front();
         }
     }
@@ -365,7 +369,11 @@ mod tests {
         assert_eq!(names(&q, "reference"), ["a", "b"]);
         push(&mut q, "a", 0);
         q.tasks();
-        assert_eq!(names(&q, "reference"), ["b"], "a does not need the first frame any more");
+        assert_eq!(
+            names(&q, "reference"),
+            ["b"],
+            "a does not need the first frame any more"
+        );
         // a runs ahead until the reference, full because of b, has nothing for it.
         (1..3).for_each(|i| push(&mut q, "a", 10 * i));
         while !q.tasks().is_empty() {}

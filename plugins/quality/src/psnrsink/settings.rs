@@ -21,7 +21,10 @@ pub enum Pairing {
     #[enum_value(name = "By running time", nick = "time")]
     Time = 0,
     /// The first with the first, the second with the second.
-    #[enum_value(name = "The first with the first, the second with the second", nick = "count")]
+    #[enum_value(
+        name = "The first with the first, the second with the second",
+        nick = "count"
+    )]
     Count = 1,
 }
 
@@ -35,10 +38,16 @@ pub enum Scale {
     #[enum_value(name = "Another size is an error", nick = "off")]
     Off = 0,
     /// They are scaled to the reference's size, bicubic (Keys, a = -0.5).
-    #[enum_value(name = "Bicubic (Keys, a = -0.5) to the reference's size", nick = "bicubic")]
+    #[enum_value(
+        name = "Bicubic (Keys, a = -0.5) to the reference's size",
+        nick = "bicubic"
+    )]
     Bicubic = 1,
     /// They are scaled to the reference's size, Lanczos with three lobes.
-    #[enum_value(name = "Lanczos (three lobes) to the reference's size", nick = "lanczos")]
+    #[enum_value(
+        name = "Lanczos (three lobes) to the reference's size",
+        nick = "lanczos"
+    )]
     Lanczos = 2,
 }
 
@@ -309,9 +318,18 @@ mod tests {
         let plain = plan(|_| ()).unwrap();
         assert_eq!((plain.tolerance_ns, plain.by_time), (None, true));
         for (change, text) in [
-            ((|s| s.metrics = "psnr,niqe".into()) as fn(&mut Settings), "niqe"),
-            (|s| s.fail_under = Some("vmaf=80".into()), "vmaf is not measured"),
-            (|s| s.fail_under = Some("psnr-y=high".into()), "not a number"),
+            (
+                (|s| s.metrics = "psnr,niqe".into()) as fn(&mut Settings),
+                "niqe",
+            ),
+            (
+                |s| s.fail_under = Some("vmaf=80".into()),
+                "vmaf is not measured",
+            ),
+            (
+                |s| s.fail_under = Some("psnr-y=high".into()),
+                "not a number",
+            ),
             (
                 |s| {
                     s.metrics = "vmaf".into();

@@ -50,11 +50,7 @@ impl Shared {
         self.changed.wait(guard).unwrap_or_else(|e| e.into_inner())
     }
 
-    fn wait_for<'a>(
-        &self,
-        guard: MutexGuard<'a, State>,
-        time: Duration,
-    ) -> MutexGuard<'a, State> {
+    fn wait_for<'a>(&self, guard: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
         match self.changed.wait_timeout(guard, time) {
             Ok((guard, _)) => guard,
             Err(e) => e.into_inner().0,
@@ -125,7 +121,11 @@ impl Worker {
 
     /// How long to wait when there is nothing to do: None until something happens. An error when
     /// one pad has been full and another without a frame for too long.
-    fn stall(&self, queues: &Queues, since: &mut Option<Instant>) -> Result<Option<Duration>, String> {
+    fn stall(
+        &self,
+        queues: &Queues,
+        since: &mut Option<Instant>,
+    ) -> Result<Option<Duration>, String> {
         let (Some(full), Some(limit)) = (queues.full(), self.plan.stall_timeout_ns) else {
             *since = None;
             return Ok(None);
@@ -135,7 +135,11 @@ impl Worker {
         if waited < limit {
             return Ok(Some(limit - waited));
         }
-        let names: Vec<_> = queues.blockers(&full.name).iter().map(|s| s.name.clone()).collect();
+        let names: Vec<_> = queues
+            .blockers(&full.name)
+            .iter()
+            .map(|s| s.name.clone())
+            .collect();
         Err(format!(
             "{} has been full ({} frames) for {:.0} s while {} got no frame: let the queues \
              before psnrsink hold more (max-size-buffers, max-size-bytes=0, max-size-time=0), or \
@@ -165,7 +169,10 @@ impl Worker {
             }
         }
         let outcomes: Vec<(usize, Result<Outcome, Failure>)> = if jobs.len() == 1 {
-            jobs.into_iter().map(|(c, task)| c.run(task)).enumerate().collect()
+            jobs.into_iter()
+                .map(|(c, task)| c.run(task))
+                .enumerate()
+                .collect()
         } else {
             std::thread::scope(|scope| {
                 let threads: Vec<_> = jobs
@@ -173,7 +180,9 @@ impl Worker {
                     .map(|(channel, task)| scope.spawn(move || channel.run(task)))
                     .collect();
                 let panicked = |_| Err(Failure("measuring panicked".into()));
-                let results = threads.into_iter().map(|t| t.join().unwrap_or_else(panicked));
+                let results = threads
+                    .into_iter()
+                    .map(|t| t.join().unwrap_or_else(panicked));
                 results.enumerate().collect()
             })
         };
@@ -226,7 +235,9 @@ impl Worker {
     }
 
     fn post(&self, structure: gst::Structure) {
-        let message = gst::message::Element::builder(structure).src(&self.element).build();
+        let message = gst::message::Element::builder(structure)
+            .src(&self.element)
+            .build();
         // No bus: nobody listens.
         let _ = self.element.post_message(message);
     }
@@ -266,7 +277,9 @@ impl Worker {
                 ["a stream had not one pair of frames to compare"]
             );
         }
-        let eos = gst::message::Eos::builder().src(&self.element).seqnum_if_some(seqnum);
+        let eos = gst::message::Eos::builder()
+            .src(&self.element)
+            .seqnum_if_some(seqnum);
         self.shared.lock().finished = true;
         let _ = self.element.post_message(eos.build());
     }
