@@ -30,6 +30,27 @@ pub struct Config {
     pub scale: Option<Filter>,
 }
 
+impl Config {
+    /// Tries what can be tried without a frame: that the models can be loaded, and that what is
+    /// asked for was built in.
+    ///
+    /// # Errors
+    /// What [`Comparer::new`] would fail with for any frame.
+    pub fn check(&self) -> Result<(), MetricError> {
+        #[cfg(not(feature = "vmaf"))]
+        if let Some(metric) = self.metrics.iter().find(|m| m.needs_vmaf()) {
+            return Err(MetricError::NoVmaf {
+                metric: metric.name(),
+            });
+        }
+        #[cfg(feature = "vmaf")]
+        if self.metrics.contains(Metric::Vmaf) {
+            crate::vmaf::check_models(&self.models)?;
+        }
+        Ok(())
+    }
+}
+
 /// The scores of one pair.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FrameScores {
@@ -85,7 +106,7 @@ struct Scaler {
 }
 
 /// Whether a format can be measured: Y'CbCr or grey of 8 or 10 bits.
-pub(crate) fn measurable(format: PixelFormat) -> bool {
+pub fn measurable(format: PixelFormat) -> bool {
     let info = format.info();
     matches!(info.family, Family::Yuv | Family::Gray) && matches!(info.depth, 8 | 10)
 }
@@ -117,11 +138,7 @@ impl Comparer {
             });
         }
         #[cfg(not(feature = "vmaf"))]
-        if let Some(metric) = metrics.iter().find(|m| m.needs_vmaf()) {
-            return Err(MetricError::NoVmaf {
-                metric: metric.name(),
-            });
-        }
+        config.check()?;
         Ok(Self {
             columns: metrics.columns(format, &config.models),
             format,

@@ -40,7 +40,7 @@ mod testing;
 #[cfg(feature = "vmaf")]
 pub mod vmaf;
 
-pub use compare::{Comparer, Config, FrameScores};
+pub use compare::{Comparer, Config, FrameScores, measurable};
 pub use error::MetricError;
 pub use limits::{Limit, Limits, Violation};
 pub use metric::{Column, Metric, MetricList, VmafModel, VmafModels};

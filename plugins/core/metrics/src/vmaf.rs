@@ -8,7 +8,7 @@ use std::{
 use gstneural_pixels::{Family, FrameRef, PixelFormat};
 use vmaf_head_sys as ffi;
 
-use crate::{Config, Metric, MetricError, VmafModel, psnr::PSNR_CAP_DB, rows::row};
+use crate::{Config, Metric, MetricError, VmafModel, VmafModels, psnr::PSNR_CAP_DB, rows::row};
 
 /// libvmaf's version, such as `3.0.0`.
 pub fn version() -> String {
@@ -28,6 +28,16 @@ fn check(code: i32, what: impl FnOnce() -> String) -> Result<(), MetricError> {
         0 => Ok(()),
         code => Err(MetricError::Vmaf { what: what(), code }),
     }
+}
+
+/// Loads models and drops them again.
+///
+/// # Errors
+/// If one of them cannot be loaded.
+pub fn check_models(models: &VmafModels) -> Result<(), MetricError> {
+    // Opening a context is what makes libvmaf keep quiet.
+    let _quiet = Context::new(0)?;
+    models.0.iter().try_for_each(|m| Model::load(m).map(drop))
 }
 
 /// A loaded model.
@@ -98,6 +108,27 @@ struct Context(NonNull<ffi::VmafContext>);
 // SAFETY: libvmaf has no state of threads in its context; all calls go through `&mut` of the
 // session that owns it.
 unsafe impl Send for Context {}
+
+impl Context {
+    fn new(n_threads: u32) -> Result<Self, MetricError> {
+        let cfg = ffi::VmafConfiguration {
+            log_level: ffi::VmafLogLevel_VMAF_LOG_LEVEL_NONE,
+            n_threads,
+            n_subsample: 1,
+            cpumask: 0,
+            gpumask: 0,
+        };
+        let mut context = ptr::null_mut();
+        // SAFETY: the pointer to write to is valid; the configuration is copied.
+        let code = unsafe { ffi::vmaf_init(&mut context, cfg) };
+        check(code, || "vmaf_init".into())?;
+        let context = NonNull::new(context).ok_or_else(|| MetricError::Vmaf {
+            what: "vmaf_init".into(),
+            code: 0,
+        })?;
+        Ok(Self(context))
+    }
+}
 
 impl Drop for Context {
     fn drop(&mut self) {
@@ -229,21 +260,7 @@ impl VmafSession {
             }
         }
         let n_threads = threads(config.threads);
-        let cfg = ffi::VmafConfiguration {
-            log_level: ffi::VmafLogLevel_VMAF_LOG_LEVEL_NONE,
-            n_threads,
-            n_subsample: 1,
-            cpumask: 0,
-            gpumask: 0,
-        };
-        let mut context = ptr::null_mut();
-        // SAFETY: the pointer to write to is valid; the configuration is copied.
-        let code = unsafe { ffi::vmaf_init(&mut context, cfg) };
-        check(code, || "vmaf_init".into())?;
-        let context = Context(NonNull::new(context).ok_or_else(|| MetricError::Vmaf {
-            what: "vmaf_init".into(),
-            code: 0,
-        })?);
+        let context = Context::new(n_threads)?;
         let mut session = Self {
             context,
             models: Vec::new(),

@@ -2,7 +2,7 @@ use gstneural_pixels::{FrameBuf, PixelFormat};
 
 use super::*;
 use crate::{
-    Comparer, FrameScores, Summary, VmafModels,
+    Comparer, FrameScores, Summary,
     testing::{Random, data, read_yuv, scene},
 };
 
@@ -47,7 +47,9 @@ fn pairs<'a>(r: &'a [FrameBuf], d: &'a [FrameBuf]) -> Vec<(&'a FrameBuf, &'a Fra
     r.iter().zip(d).collect()
 }
 
-/// What Netflix states in python/test/vmafexec_test.py for this pair.
+/// What Netflix states in python/test/vmafexec_test.py for this pair, to the four decimals that
+/// Netflix compares: the sixth differs between libvmaf's own processors and versions (its rewritten
+/// motion gives 2.809551, its rewritten ADM 0.951770).
 #[test]
 fn netflix_known_answers() {
     let Some((r, d)) = netflix_pair() else { return };
@@ -67,10 +69,13 @@ fn netflix_known_answers() {
     ] {
         let mean = summary.pooled(column).unwrap().mean;
         println!("{column} {mean:.6} (expected {expected:.6})");
-        assert!((mean - expected).abs() < 1e-6, "{column}: {mean}");
+        assert!((mean - expected).abs() < 5e-5, "{column}: {mean}");
     }
+    // Exact arithmetic gives 32.571452; libvmaf's float_psnr adds up in single precision.
     let psnr = summary.pooled("psnr-y").unwrap().mean;
     println!("psnr-y {psnr:.6}");
+    assert!((psnr - 32.571433).abs() < 5e-5, "{psnr}");
+    assert!((psnr - 32.571452).abs() < 1e-6, "{psnr}");
 }
 
 #[test]
