@@ -80,7 +80,8 @@ impl Streams {
         let decoder = make("decodebin")?;
         decoder.set_property("force-sw-decoders", true);
         // Sound and subtitles are not even decoded.
-        decoder.set_property("caps", gst::Caps::new_empty_simple("video/x-raw"));
+        let raw = gst::Caps::builder("video/x-raw").any_features().build();
+        decoder.set_property("caps", raw);
         decoder.set_property("expose-all-streams", false);
         bin.add_many([&src, &decoder]).map_err(fail)?;
         link_source(&src, &decoder)?;
