@@ -82,15 +82,26 @@ impl fmt::Display for Error {
             Self::NotRising { lower, upper } => write!(
                 f,
                 "the quality does not rise with the rate: {} at {}, {} at {}",
-                lower.1, lower.0, upper.1, upper.0
+                short(lower.1),
+                short(lower.0),
+                short(upper.1),
+                short(upper.0)
             ),
             Self::Apart { of, anchor, test } => write!(
                 f,
                 "the curves have no {of} in common: {} to {} and {} to {}",
-                anchor.0, anchor.1, test.0, test.1
+                short(anchor.0),
+                short(anchor.1),
+                short(test.0),
+                short(test.1)
             ),
         }
     }
+}
+
+/// Four decimals at most.
+fn short(v: f64) -> f64 {
+    (v * 1e4).round() / 1e4
 }
 
 fn s(n: usize) -> &'static str {

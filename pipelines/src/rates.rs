@@ -720,15 +720,15 @@ pub fn run(
         options,
         reporter,
     )?;
-    // Without one difference the question has no answer.
-    if let Some((_, Err(why))) = curves
+    // Without any difference the question has no answer.
+    let all: Vec<_> = curves
         .drawn()
         .flat_map(|c| curves.differences(&c.name))
-        .find(|(_, d)| d.is_err())
+        .collect();
+    if let Some((name, Err(why))) = all.first()
+        && all.iter().all(|(_, d)| d.is_err())
     {
-        return Err(Failure::new(format!(
-            "a difference cannot be stated: {why}"
-        )));
+        return Err(Failure::new(format!("no difference of {name}: {why}")));
     }
     Ok(Exit::Ok)
 }

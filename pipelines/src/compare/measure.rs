@@ -299,6 +299,12 @@ impl Collector {
 
     fn fault(&mut self, s: &gst::StructureRef) -> Option<()> {
         let text = s.get::<String>("text").ok()?;
+        // The candidate's name goes where the pad's stands.
+        let pad = s.get::<String>("pad").ok()?;
+        let text = match text.strip_prefix(&format!("{pad}: ")) {
+            Some(rest) => rest.to_string(),
+            None => text,
+        };
         let result = self.of(s)?;
         result.fault_count += 1;
         if result.fault_texts.len() < FAULTS_SHOWN {

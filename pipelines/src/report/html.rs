@@ -486,7 +486,7 @@ impl Page {
         }
         h.push_str("</div>\n");
         if self.rate_charts.iter().any(|c| !c.differences.is_empty()) {
-            h.push_str("<h3>Bj\u{f8}ntegaard differences</h3>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Metric</th><th scope=\"col\">Curve</th><th scope=\"col\" class=\"name\">from</th><th scope=\"col\">BD-rate</th><th scope=\"col\">BD-quality</th><th scope=\"col\">BD-rate (Akima)</th><th scope=\"col\">BD-quality (Akima)</th><th scope=\"col\">Overlap</th></tr></thead>\n");
+            h.push_str("<h3>Bj\u{f8}ntegaard differences</h3>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Metric</th><th scope=\"col\">Curve</th><th scope=\"col\" class=\"text\">from</th><th scope=\"col\">BD-rate</th><th scope=\"col\">BD-quality</th><th scope=\"col\">BD-rate (Akima)</th><th scope=\"col\">BD-quality (Akima)</th><th scope=\"col\">Overlap</th></tr></thead>\n");
             for chart in &self.rate_charts {
                 h.push_str("<tbody>\n");
                 for (i, d) in chart.differences.iter().enumerate() {
@@ -510,8 +510,11 @@ impl Page {
                     );
                     match &d.why_not {
                         Some(why) => {
-                            let _ =
-                                write!(h, "<td colspan=\"5\" class=\"text\">{}</td>", escape(why));
+                            let _ = write!(
+                                h,
+                                "<td colspan=\"5\" class=\"text why\">{}</td>",
+                                escape(why)
+                            );
                         }
                         None => {
                             let rate = |v: Option<f64>| {
