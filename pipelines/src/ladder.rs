@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure, make};
 use crate::output::PartFile;
 use crate::rates::{self, Curves, Point, Series};
 use crate::report::Reporter;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use gst::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -47,6 +47,9 @@ pub struct Ladder {
         help_heading = "Encoding"
     )]
     crf: Vec<u32>,
+    /// Other qualities for one encoder, such as av1=30,40,50,60; may be given again
+    #[arg(long, value_name = "ENCODER=LIST", value_parser = crf_for, help_heading = "Encoding")]
+    crf_for: Vec<(Codec, Vec<u32>)>,
     /// Speed of the encoders: ultrafast ... placebo
     #[arg(long, default_value = "medium", help_heading = "Encoding")]
     preset: String,
@@ -78,6 +81,27 @@ pub struct Ladder {
     /// Give up when nothing moves for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     stall_timeout: u64,
+}
+
+fn crf_for(text: &str) -> Result<(Codec, Vec<u32>), String> {
+    let wrong = || "write it as av1=30,40,50".to_string();
+    let (codec, list) = text.split_once('=').ok_or_else(wrong)?;
+    let list: Vec<u32> = list
+        .split(',')
+        .map(|v| v.trim().parse().map_err(|_| wrong()))
+        .collect::<Result<_, _>>()?;
+    Ok((Codec::from_str(codec, false)?, list))
+}
+
+impl Ladder {
+    /// The qualities of an encoder, each once.
+    fn crf_of(&self, codec: Codec) -> Vec<u32> {
+        let own = self.crf_for.iter().rev().find(|(c, _)| *c == codec);
+        let mut list = own.map_or(&self.crf, |(_, list)| list).clone();
+        list.sort_unstable();
+        list.dedup();
+        list
+    }
 }
 
 /// The file of points.
@@ -218,7 +242,7 @@ pub fn run(
     let settings = args.measuring.settings(args.stall_timeout);
     let planned = columns::planned(&settings.metrics, &settings.vmaf_model)?;
     for &codec in &args.encoders {
-        for &crf in &args.crf {
+        for crf in args.crf_of(codec) {
             encoder_settings(codec, crf, &args.preset).validate()?;
         }
         make(codec.factory())?;
@@ -250,12 +274,12 @@ pub fn run(
     }
     let (reference, _) = Subject::probe(&input, Duration::from_secs(30).min(settings.stall))?;
 
-    let all = args.encoders.len() * args.crf.len();
+    let all: usize = args.encoders.iter().map(|c| args.crf_of(*c).len()).sum();
     let mut number = 0;
     let mut series = Vec::new();
     for &codec in &args.encoders {
         let mut points = Vec::new();
-        for &crf in &args.crf {
+        for crf in args.crf_of(codec) {
             number += 1;
             let wanted = Wanted {
                 codec,
@@ -464,6 +488,14 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_encoder_may_have_qualities_of_its_own() {
+        assert_eq!(crf_for("av1=30,40"), Ok((Codec::Av1, vec![30, 40])));
+        for wrong in ["av1", "av1=", "h264=3", "av1=a"] {
+            assert!(crf_for(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn points_are_kept_and_belong_to_one_file() {

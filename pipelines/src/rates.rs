@@ -504,6 +504,7 @@ impl Curves {
         ];
         let anchor = self.series.first().map_or("", |s| s.name.as_str());
         let mut said = String::new();
+        let mut narrow = false;
         for c in self.drawn() {
             let d = c.digits + 1;
             for (i, (name, compared)) in self.differences(&c.name).into_iter().enumerate() {
@@ -518,6 +519,7 @@ impl Curves {
                 ];
                 match compared {
                     Ok((p, a)) => {
+                        narrow |= p.overlap < 0.25;
                         let quality =
                             |q: Option<f64>| q.map_or("-".into(), |q| format!("{q:+.d$}"));
                         row.extend([
@@ -539,6 +541,9 @@ impl Curves {
         out.push('\n');
         out.push_str(&align(&rows, 3));
         out.push_str(&said);
+        if narrow {
+            out.push_str("Curves that overlap in less than a quarter of their quality say little: choose points closer to each other.\n");
+        }
         out
     }
 

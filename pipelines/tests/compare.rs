@@ -652,10 +652,10 @@ fn a_ladder_goes_on_where_it_stopped() {
             .map(|v| v["known"] == true)
             .collect()
     };
-    let first = ladder("24,34", "a.html");
+    let first = ladder("24,44", "a.html");
     assert_eq!(code(&first), 0, "{}", common::text(&first));
     assert_eq!(known(&first), [false; 4]);
-    let second = ladder("24,29,34", "b.html");
+    let second = ladder("24,34,44", "b.html");
     assert_eq!(code(&second), 0, "{}", common::text(&second));
     assert_eq!(known(&second), [true, false, true, true, false, true]);
     let d = &last_event(&second)["differences"][0];
