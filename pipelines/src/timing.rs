@@ -95,7 +95,7 @@ pub fn install(pad: &gst::Pad, control: &Arc<Control>, track: &Arc<Track>, cut: 
                 if verdict {
                     gst::PadProbeReturn::Ok
                 } else {
-                    gst::PadProbeReturn::Drop
+                    gst::PadProbeReturn::Handled
                 }
             }
             Some(gst::PadProbeData::Buffer(mut buffer)) => {
@@ -103,15 +103,15 @@ pub fn install(pad: &gst::Pad, control: &Arc<Control>, track: &Arc<Track>, cut: 
                 info.data = Some(gst::PadProbeData::Buffer(buffer));
                 match verdict {
                     Verdict::Keep => gst::PadProbeReturn::Ok,
-                    Verdict::Drop => gst::PadProbeReturn::Drop,
+                    Verdict::Drop => gst::PadProbeReturn::Handled,
                     Verdict::End => {
                         let first = !std::mem::replace(&mut state.ended, true);
                         drop(state);
                         if first {
                             pad.send_event(gst::event::Eos::new());
                         }
-                        info.data = None;
-                        info.flow_res = Err(gst::FlowError::Eos);
+                        // The pad is at its end now: the next buffer is answered with EOS.
+                        // (Handled, not Drop: on GStreamer 1.22 Drop from Rust warns on stderr.)
                         gst::PadProbeReturn::Handled
                     }
                 }
@@ -282,8 +282,6 @@ pub fn install_tail(pad: &gst::Pad, control: &Arc<Control>, track: &Arc<Track>) 
         if !ended.swap(true, Ordering::SeqCst) {
             pad.push_event(gst::event::Eos::new());
         }
-        info.data = None;
-        info.flow_res = Err(gst::FlowError::Eos);
         gst::PadProbeReturn::Handled
     });
 }

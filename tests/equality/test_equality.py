@@ -84,12 +84,17 @@ def reference(case: Case) -> Reference | SubpixelReference:
     return Reference(case.path, case.multiple)
 
 
-def assert_equal(came: np.ndarray, wanted: np.ndarray) -> None:
-    """Within one step of 255 everywhere, and exactly the same nearly everywhere."""
+def assert_equal(came: np.ndarray, wanted: np.ndarray, *, half: bool = False) -> None:
+    """Within one step of 255 everywhere, and exactly the same nearly everywhere.
+
+    Half-precision networks are run in single precision on the CPU, which leaves out the rounding
+    of the plain run (0.2/255): more pixels fall on the other side of a rounding there.
+    """
     off = np.abs(came.astype(np.int16) - wanted.astype(np.int16))
     where = np.unravel_index(off.argmax(), off.shape)
     assert off.max() <= 1, f"off by {off.max()} at {where}, {np.mean(off > 1):.2%} of the pixels by more than 1"
-    assert np.mean(off > 0) < 0.01, f"{np.mean(off > 0):.2%} of the pixels are off by 1"
+    limit = 0.05 if half else 0.01
+    assert np.mean(off > 0) < limit, f"{np.mean(off > 0):.2%} of the pixels are off by 1"
 
 
 @pytest.mark.parametrize(("case", "tile"), parameters())
@@ -111,7 +116,7 @@ def test_equals_a_plain_run(case: Case, tile: int, tmp_path: pathlib.Path) -> No
     )
     assert came.error is None, came.error
     assert came.frames is not None and len(came.frames) == 2
-    assert_equal(came.frames.reshape(wanted.shape), wanted)
+    assert_equal(came.frames.reshape(wanted.shape), wanted, half="fp16" in case.path.stem)
 
 
 @pytest.mark.xfail(reason="an unshuffle that pads by itself, written as Reshape, hides its stride")

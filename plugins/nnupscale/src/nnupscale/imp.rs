@@ -267,6 +267,17 @@ impl BaseTransformImpl for NnUpscale {
         gst_video::VideoInfo::from_caps(caps).ok().map(|i| i.size())
     }
 
+    fn transform_size(
+        &self,
+        _direction: gst::PadDirection,
+        _caps: &gst::Caps,
+        _size: usize,
+        othercaps: &gst::Caps,
+    ) -> Option<usize> {
+        // Not in proportion to the other size: a decoder's buffers may be padded.
+        self.unit_size(othercaps)
+    }
+
     fn set_caps(&self, incaps: &gst::Caps, outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let settings = lock(&self.settings).clone();
         let info = |caps: &gst::Caps| {

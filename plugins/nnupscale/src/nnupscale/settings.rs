@@ -345,7 +345,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecInt::builder("tile")
                 .nick("Tile size")
-                .blurb("Side of a tile in input pixels, 0 = whole frame, -1 = as large as memory-limit allows")
+                .blurb("Side of a tile in input pixels, without its overlap; 0 = whole frame, -1 = as large as memory-limit allows")
                 .minimum(-1)
                 .maximum(16384)
                 .default_value(d.tile)
@@ -353,7 +353,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecInt::builder("overlap")
                 .nick("Tile overlap")
-                .blurb("Input pixels around a tile, -1 = what the model needs for seamless tiles")
+                .blurb("Input pixels added on each side of a tile, -1 = what the model needs for seamless tiles")
                 .minimum(-1)
                 .maximum(1024)
                 .default_value(d.overlap)
