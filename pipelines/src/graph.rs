@@ -15,6 +15,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// How far before the beginning of the part asked for the demuxer is sent.
+const SEEK_MARGIN_NS: u64 = 500_000_000;
+
 /// One stream's way in.
 #[derive(Debug)]
 struct Entry {
@@ -245,7 +248,8 @@ impl Graph {
                     let forced = source
                         .colorimetry()
                         .filter(|_| source.colour != ColourSource::Stream);
-                    watch_raw(&raw_pad, forced, &described);
+                    let rate = settings.codec == crate::encoder::Codec::Av1;
+                    watch_raw(&raw_pad, forced, rate, &described);
                     timing::install(&raw_pad, control, &video, Cut::Video);
                     if matches!(plan.rotation, Rotation::Pixels(_)) {
                         drop_orientation(&raw_pad);
@@ -387,20 +391,26 @@ impl Graph {
         let mut pads =
             std::mem::take(&mut *self.pads.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(start) = start_ns {
-            let sought = pads.first().is_some_and(|(pad, _)| {
-                pad.send_event(gst::event::Seek::new(
-                    1.0,
-                    gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
-                    gst::SeekType::Set,
-                    gst::ClockTime::from_nseconds(start),
-                    gst::SeekType::None,
-                    gst::ClockTime::NONE,
-                ))
-            });
-            if !sought {
-                // Decode from the beginning and leave out what comes before.
-                self.control.begin_ns.store(start, Ordering::SeqCst);
-            }
+            // A little before: a decoder would trim the frame that is on show at the beginning,
+            // and the sound may need a packet of lead. What is too early is left out later.
+            let seek = start.saturating_sub(SEEK_MARGIN_NS);
+            let sought = seek > 0
+                && pads.first().is_some_and(|(pad, _)| {
+                    pad.send_event(gst::event::Seek::new(
+                        1.0,
+                        gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
+                        gst::SeekType::Set,
+                        gst::ClockTime::from_nseconds(seek),
+                        gst::SeekType::None,
+                        gst::ClockTime::NONE,
+                    ))
+                });
+            // Without a seek, everything from the beginning is decoded.
+            let begin = if sought { start - seek } else { start };
+            self.control.begin_ns.store(begin, Ordering::SeqCst);
+            self.control
+                .sought_ns
+                .store(start - begin, Ordering::SeqCst);
         }
         for (pad, _) in &pads {
             let id = pad.stream_id().map(|s| s.to_string()).unwrap_or_default();
@@ -502,7 +512,8 @@ impl Graph {
                 .iter()
                 .map(|e| e.track.reached_ns.load(Ordering::SeqCst))
                 .max()
-                .unwrap_or(0),
+                .unwrap_or(0)
+                .saturating_add(self.control.sought_ns.load(Ordering::SeqCst)),
             video_end_ns: self.control.video_end_ns.load(Ordering::SeqCst),
         }
     }
@@ -692,13 +703,21 @@ fn drop_orientation(pad: &gst::Pad) {
 type Described = Arc<Mutex<Vec<(&'static str, gst::glib::SendValue)>>>;
 
 /// Notes what the decoded frames are said to be, after putting in what the decoder does not know.
-fn watch_raw(pad: &gst::Pad, forced: Option<String>, described: &Described) {
+fn watch_raw(pad: &gst::Pad, forced: Option<String>, rate: bool, described: &Described) {
     let described = Arc::clone(described);
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::PadProbeData::Event(event)) = &info.data
             && let gst::EventView::Caps(c) = event.view()
         {
             let mut caps = c.caps_owned();
+            // av1enc of GStreamer 1.22 divides by the rate, even by "variable". The times stay.
+            if rate
+                && let Some(s) = caps.make_mut().structure_mut(0)
+                && s.get::<gst::Fraction>("framerate")
+                    .is_ok_and(|f| f.numer() == 0)
+            {
+                s.set("framerate", gst::Fraction::new(30, 1));
+            }
             if let (Some(c), Some(s)) = (&forced, caps.make_mut().structure_mut(0)) {
                 s.set("colorimetry", c.as_str());
             }

@@ -150,7 +150,10 @@ fn bad_outputs_are_one_message() {
         2,
     );
     expect(
-        upscale(&source, &dir.path().join("out.mp4")).args(["--model", "no-such-model"]),
+        std::process::Command::new(EXE)
+            .args(["upscale", "--model", "no-such-model"])
+            .arg(&source)
+            .arg(dir.path().join("out.mp4")),
         1,
     );
     expect(
