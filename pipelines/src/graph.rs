@@ -713,8 +713,9 @@ fn watch_raw(pad: &gst::Pad, forced: Option<String>, rate: bool, described: &Des
             // av1enc of GStreamer 1.22 divides by the rate, even by "variable". The times stay.
             if rate
                 && let Some(s) = caps.make_mut().structure_mut(0)
-                && s.get::<gst::Fraction>("framerate")
-                    .is_ok_and(|f| f.numer() == 0)
+                && !s
+                    .get::<gst::Fraction>("framerate")
+                    .is_ok_and(|f| f.numer() > 0)
             {
                 s.set("framerate", gst::Fraction::new(30, 1));
             }
