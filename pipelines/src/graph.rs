@@ -27,6 +27,9 @@ struct Entry {
     track: Arc<Track>,
 }
 
+/// The parser's pads and the probes that hold them.
+type HeldPads = Arc<Mutex<Vec<(gst::Pad, Option<gst::PadProbeId>)>>>;
+
 /// A pipeline, built but not started.
 #[derive(Debug)]
 pub struct Graph {
@@ -44,7 +47,7 @@ pub struct Graph {
     pub notes: Vec<Note>,
     upscaler: gst::Element,
     entries: Vec<Entry>,
-    pads: Arc<Mutex<Vec<(gst::Pad, Option<gst::PadProbeId>)>>>,
+    pads: HeldPads,
     complete: Arc<AtomicBool>,
     control: Arc<Control>,
     video: Arc<Track>,

@@ -6,10 +6,12 @@
 #![deny(missing_docs)]
 
 pub mod cli;
+pub mod doctor;
 pub mod encoder;
 pub mod failure;
 pub mod graph;
 pub mod job;
+pub mod models;
 pub mod mp4;
 pub mod output;
 pub mod plan;

@@ -70,7 +70,12 @@ pub fn expect(command: &mut Command, code: i32) -> String {
     let said = text(&output);
     assert_eq!(output.status.code(), Some(code), "{command:?}\n{said}");
     assert!(!said.contains("panicked"), "{said}");
-    assert!(!said.contains("CRITICAL"), "{said}");
+    // av1enc of GStreamer 1.22 complains of a variable rate, once, and goes on.
+    let complaints = said
+        .lines()
+        .filter(|l| l.contains("CRITICAL") && !l.contains("uint64_scale_int"))
+        .count();
+    assert_eq!(complaints, 0, "{said}");
     said
 }
 
