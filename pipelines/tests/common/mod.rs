@@ -44,15 +44,6 @@ pub fn upscale(input: &Path, output: &Path) -> Command {
         .arg("--model-dir")
         .arg(root().join("models"))
         .stdin(Stdio::null());
-    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
-        for place in [".deps", "../../main/.deps"] {
-            let lib = root().join(place).join("onnxruntime/lib/libonnxruntime.so");
-            if lib.is_file() {
-                command.env("ORT_DYLIB_PATH", lib);
-                break;
-            }
-        }
-    }
     command
 }
 
