@@ -37,6 +37,29 @@ const WANTED: &[&str] = &[
     "videoscale",
 ];
 
+/// What a user chooses by name, and the element behind each.
+const CHOICES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "encoders",
+        &[
+            ("x264", "x264enc"),
+            ("x265", "x265enc"),
+            ("av1", "av1enc"),
+            ("vp9", "vp9enc"),
+        ],
+    ),
+    (
+        "containers",
+        &[
+            ("mp4", "mp4mux"),
+            ("mov", "qtmux"),
+            ("mkv", "matroskamux"),
+            ("webm", "webmmux"),
+            ("ts", "mpegtsmux"),
+        ],
+    ),
+];
+
 /// Prints the findings; an error if an upscale could not run.
 pub fn run() -> Result<Exit, Failure> {
     let mut healthy = true;
@@ -80,6 +103,14 @@ pub fn run() -> Result<Exit, Failure> {
         println!("MISSING  models: GST_NEURAL_MODEL_PATH names their folder");
     } else {
         println!("models        {models}");
+    }
+    for (what, choices) in CHOICES {
+        let there: Vec<&str> = choices
+            .iter()
+            .filter(|(_, element)| gst::ElementFactory::find(element).is_some())
+            .map(|(name, _)| *name)
+            .collect();
+        println!("{what:<13} {}", there.join(" "));
     }
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     println!("devices       cpu ({cores} threads)");
