@@ -52,8 +52,8 @@ install_all() {
     # Only under its versioned name: GStreamer takes every *.so here for a plugin.
     put 755 "$library" "$plugins/$(basename "$library")"
     put 755 target/release/gst-neural "$prefix/bin/gst-neural"
-    for file in models/*.onnx models/*.modelinfo; do
-        put 644 "$file" "$plugins/models/$(basename "$file")"
+    for file in models/*.onnx models/*.modelinfo models/*.ini; do
+        put 644 "$file" "$prefix/share/gst-neural/models/$(basename "$file")"
     done
     for file in LICENSE-MIT LICENSE-APACHE; do
         put 644 "$file" "$prefix/share/doc/gst-neural/$file"
@@ -67,7 +67,8 @@ install_all() {
     fi
     mv "$manifest.new" "$manifest"
 
-    echo "install: plugin, ONNX Runtime and models in $plugins"
+    echo "install: plugin and ONNX Runtime in $plugins"
+    echo "install: models in $prefix/share/gst-neural/models"
     echo "install: program in $prefix/bin"
     if [[ $plugins = "$prefix/lib/gstreamer-1.0" ]]; then
         echo "install: GStreamer does not look there by itself; say"

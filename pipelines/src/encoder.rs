@@ -32,17 +32,6 @@ pub struct Settings {
     pub threads: u32,
 }
 
-/// The matrix to write in place of what the caps say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colour {
-    /// What the caps say.
-    Caps,
-    /// The source does not say, so the output does not either.
-    Unspecified,
-    /// The source does not say, but its size stood for BT.601, and the output's no longer does.
-    PinBt601,
-}
-
 const PRESETS: [&str; 10] = [
     "ultrafast",
     "superfast",
@@ -172,7 +161,7 @@ impl Settings {
     }
 
     /// Makes the encoder.
-    pub fn make(&self, colour: Colour) -> Result<gst::Element, Failure> {
+    pub fn make(&self) -> Result<gst::Element, Failure> {
         let encoder = make(self.codec.factory())?;
         let index = self.preset_index(self.preset.as_deref().unwrap_or("medium"))?;
         let crf = self.crf.unwrap_or_else(|| self.codec.default_crf());
@@ -193,17 +182,6 @@ impl Settings {
                     }
                 }
                 encoder.set_property("threads", self.threads);
-                match colour {
-                    Colour::Caps => {}
-                    Colour::Unspecified => encoder.set_property(
-                        "option-string",
-                        "colorprim=undef:transfer=undef:colormatrix=undef",
-                    ),
-                    Colour::PinBt601 => encoder.set_property(
-                        "option-string",
-                        "colorprim=undef:transfer=undef:colormatrix=smpte170m",
-                    ),
-                }
             }
             Codec::X265 => {
                 encoder.set_property_from_str("speed-preset", PRESETS[index]);
@@ -217,20 +195,14 @@ impl Settings {
                 if self.threads > 0 {
                     options.push(format!("pools={}", self.threads));
                 }
-                match colour {
-                    Colour::Caps => {}
-                    Colour::Unspecified => options
-                        .push("colorprim=unknown:transfer=unknown:colormatrix=unknown".into()),
-                    Colour::PinBt601 => options
-                        .push("colorprim=unknown:transfer=unknown:colormatrix=smpte170m".into()),
-                }
                 encoder.set_property("option-string", options.join(":"));
             }
             Codec::Vp9 => {
                 encoder.set_property("deadline", 1_000_000i64);
-                encoder.set_property("cpu-used", i32::try_from(9 - index).unwrap_or(4).min(8));
                 encoder.set_property("cpu-used", [8, 7, 6, 5, 4, 3, 2, 1, 0, 0][index]);
                 encoder.set_property("row-mt", true);
+                // With look-ahead, vp9enc of GStreamer 1.22 loses frames at high bit rates.
+                encoder.set_property("lag-in-frames", 0i32);
                 encoder.set_property("threads", threads(self.threads).min(64) as i32);
                 encoder.set_property("timebase", gst::Fraction::new(1, 90_000));
                 match self.bitrate_bps {

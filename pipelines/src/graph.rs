@@ -1,10 +1,12 @@
 //! The pipeline of a job.
 
-use crate::encoder::{Colour, Settings};
+use crate::encoder::Settings;
 use crate::failure::{Failure, make};
 use crate::job::Options;
-use crate::plan::{Action, Container, Note, Plan, Rotation, colour};
-use crate::probe::{Kind, Source, link_source, source as open};
+use crate::plan::{Action, Container, Note, Plan, Rotation, is_markup};
+use crate::probe::{
+    ColourSource, Kind, Source, hide_container_colour, link_source, source as open,
+};
 use crate::report::StreamLine;
 use crate::timing::{self, Control, Cut, Track};
 use gst::prelude::*;
@@ -12,6 +14,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// How far before the beginning of the part asked for the demuxer is sent.
+const SEEK_MARGIN_NS: u64 = 500_000_000;
 
 /// One stream's way in.
 #[derive(Debug)]
@@ -130,6 +135,7 @@ impl Graph {
             .add_many([&src, &parse, &mux, &sink])
             .map_err(fail)?;
         link_source(&src, &parse)?;
+        hide_container_colour(&parse, |_| {});
         mux.link(&sink).map_err(fail)?;
 
         let mut notes = Vec::new();
@@ -195,14 +201,7 @@ impl Graph {
         let mut raw = None;
         let video = Arc::new(Track::default());
         let muxed = Arc::new(AtomicU64::new(0));
-        let parsed = &source.streams[source.video].caps;
-        let colour = colour(parsed, input.1, output.1);
-        if colour == Colour::PinBt601 {
-            notes.push(Note {
-                code: "colour-pinned",
-                text: "the source does not say its colour matrix and its size stands for BT.601: the larger output says so".into(),
-            });
-        }
+        let described = Described::default();
         for (stream, action) in source.streams.iter().zip(&plan.actions) {
             let track = Arc::new(Track::default());
             let pad = match action {
@@ -230,7 +229,7 @@ impl Graph {
                         chain.extend([scale, caps]);
                     }
                     chain.push(make("videoconvert")?);
-                    chain.push(settings.make(colour)?);
+                    chain.push(settings.make()?);
                     let parser = make(settings.codec.parser())?;
                     if plan.container == Container::Ts && parser.has_property("config-interval") {
                         parser.set_property("config-interval", -1i32);
@@ -240,12 +239,17 @@ impl Graph {
                     let (first, last) = add_chain(&pipeline, &chain)?;
                     let caps = gst::Caps::new_empty_simple(settings.codec.media_type());
                     let target = to_muxer(&mux, plan.container, &caps, &last)?;
-                    watch_muxed(&target, &muxed, colour);
+                    watch_muxed(&target, &muxed, &described);
                     let entry = byte_queue(64)?;
                     let decode = decoder()?;
                     pipeline.add_many([&entry, &decode]).map_err(fail)?;
                     entry.link(&decode).map_err(fail)?;
                     let raw_pad = sink_pad(&first)?;
+                    let forced = source
+                        .colorimetry()
+                        .filter(|_| source.colour != ColourSource::Stream);
+                    let rate = settings.codec == crate::encoder::Codec::Av1;
+                    watch_raw(&raw_pad, forced, rate, &described);
                     timing::install(&raw_pad, control, &video, Cut::Video);
                     if matches!(plan.rotation, Rotation::Pixels(_)) {
                         drop_orientation(&raw_pad);
@@ -275,7 +279,6 @@ impl Graph {
                             .field("format", "utf8")
                             .build();
                     }
-                    to_muxer(&mux, plan.container, &caps, &last)?;
                     let entry = sink_pad(&first)?;
                     let cut = match stream.kind {
                         Kind::Subtitle => Cut::Text,
@@ -283,6 +286,13 @@ impl Graph {
                             lead: plan.container.is_iso(),
                         },
                     };
+                    if is_markup(&stream.caps) {
+                        plain_text(&entry);
+                        caps = gst::Caps::builder("text/x-raw")
+                            .field("format", "utf8")
+                            .build();
+                    }
+                    to_muxer(&mux, plan.container, &caps, &last)?;
                     timing::install(&entry, control, &track, cut);
                     timing::install_tail(&src_pad(&chain[0])?, control, &track);
                     entry
@@ -381,20 +391,26 @@ impl Graph {
         let mut pads =
             std::mem::take(&mut *self.pads.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(start) = start_ns {
-            let sought = pads.first().is_some_and(|(pad, _)| {
-                pad.send_event(gst::event::Seek::new(
-                    1.0,
-                    gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
-                    gst::SeekType::Set,
-                    gst::ClockTime::from_nseconds(start),
-                    gst::SeekType::None,
-                    gst::ClockTime::NONE,
-                ))
-            });
-            if !sought {
-                // Decode from the beginning and leave out what comes before.
-                self.control.begin_ns.store(start, Ordering::SeqCst);
-            }
+            // A little before: a decoder would trim the frame that is on show at the beginning,
+            // and the sound may need a packet of lead. What is too early is left out later.
+            let seek = start.saturating_sub(SEEK_MARGIN_NS);
+            let sought = seek > 0
+                && pads.first().is_some_and(|(pad, _)| {
+                    pad.send_event(gst::event::Seek::new(
+                        1.0,
+                        gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
+                        gst::SeekType::Set,
+                        gst::ClockTime::from_nseconds(seek),
+                        gst::SeekType::None,
+                        gst::ClockTime::NONE,
+                    ))
+                });
+            // Without a seek, everything from the beginning is decoded.
+            let begin = if sought { start - seek } else { start };
+            self.control.begin_ns.store(begin, Ordering::SeqCst);
+            self.control
+                .sought_ns
+                .store(start - begin, Ordering::SeqCst);
         }
         for (pad, _) in &pads {
             let id = pad.stream_id().map(|s| s.to_string()).unwrap_or_default();
@@ -416,7 +432,9 @@ impl Graph {
                 });
             match entry {
                 Some(entry) => {
-                    pad.link(&entry.pad).map_err(fail)?;
+                    // Without a check of caps: a probe on the entry may change them.
+                    pad.link_full(&entry.pad, gst::PadLinkCheck::HIERARCHY)
+                        .map_err(fail)?;
                 }
                 None => {
                     let sink = make("fakesink")?;
@@ -494,7 +512,8 @@ impl Graph {
                 .iter()
                 .map(|e| e.track.reached_ns.load(Ordering::SeqCst))
                 .max()
-                .unwrap_or(0),
+                .unwrap_or(0)
+                .saturating_add(self.control.sought_ns.load(Ordering::SeqCst)),
             video_end_ns: self.control.video_end_ns.load(Ordering::SeqCst),
         }
     }
@@ -680,9 +699,83 @@ fn drop_orientation(pad: &gst::Pad) {
     });
 }
 
-/// Counts the packets that reach the muxer, and keeps a guessed colorimetry out of its header.
-fn watch_muxed(pad: &gst::Pad, muxed: &Arc<AtomicU64>, colour: Colour) {
-    let muxed = Arc::clone(muxed);
+/// The fields of the decoded caps that the output's header must repeat.
+type Described = Arc<Mutex<Vec<(&'static str, gst::glib::SendValue)>>>;
+
+/// Notes what the decoded frames are said to be, after putting in what the decoder does not know.
+fn watch_raw(pad: &gst::Pad, forced: Option<String>, rate: bool, described: &Described) {
+    let described = Arc::clone(described);
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::PadProbeData::Event(event)) = &info.data
+            && let gst::EventView::Caps(c) = event.view()
+        {
+            let mut caps = c.caps_owned();
+            // av1enc of GStreamer 1.22 divides by the rate, even by "variable". The times stay.
+            if rate
+                && let Some(s) = caps.make_mut().structure_mut(0)
+                && !s
+                    .get::<gst::Fraction>("framerate")
+                    .is_ok_and(|f| f.numer() > 0)
+            {
+                s.set("framerate", gst::Fraction::new(30, 1));
+            }
+            if let (Some(c), Some(s)) = (&forced, caps.make_mut().structure_mut(0)) {
+                s.set("colorimetry", c.as_str());
+            }
+            if let Some(s) = caps.structure(0) {
+                *described.lock().unwrap_or_else(PoisonError::into_inner) = [
+                    "colorimetry",
+                    "mastering-display-info",
+                    "content-light-level",
+                ]
+                .into_iter()
+                .filter_map(|name| Some((name, s.value(name).ok()?.clone())))
+                .collect();
+            }
+            info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Turns GStreamer's markup into plain text, which is what muxers take.
+fn plain_text(pad: &gst::Pad) {
+    let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(mask, |_, info| {
+        match &info.data {
+            Some(gst::PadProbeData::Event(event)) => {
+                if let gst::EventView::Caps(c) = event.view()
+                    && is_markup(c.caps())
+                {
+                    let caps = gst::Caps::builder("text/x-raw")
+                        .field("format", "utf8")
+                        .build();
+                    info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+                }
+            }
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                let text = buffer
+                    .map_readable()
+                    .map(|m| String::from_utf8_lossy(&m).into_owned());
+                if let Ok(text) = text {
+                    let mut plain =
+                        gst::Buffer::from_slice(crate::plan::strip_markup(&text).into_bytes());
+                    let fresh = plain.make_mut();
+                    fresh.set_pts(buffer.pts());
+                    fresh.set_dts(buffer.dts());
+                    fresh.set_duration(buffer.duration());
+                    info.data = Some(gst::PadProbeData::Buffer(plain));
+                }
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Counts the packets that reach the muxer, and tells it what the encoder or its parser forgets.
+fn watch_muxed(pad: &gst::Pad, muxed: &Arc<AtomicU64>, described: &Described) {
+    let (muxed, described) = (Arc::clone(muxed), Arc::clone(described));
     pad.add_probe(
         gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM,
         move |_, info| {
@@ -690,13 +783,14 @@ fn watch_muxed(pad: &gst::Pad, muxed: &Arc<AtomicU64>, colour: Colour) {
                 Some(gst::PadProbeData::Buffer(_)) => {
                     muxed.fetch_add(1, Ordering::SeqCst);
                 }
-                Some(gst::PadProbeData::Event(event)) if colour != Colour::Caps => {
+                Some(gst::PadProbeData::Event(event)) => {
                     if let gst::EventView::Caps(c) = event.view() {
                         let mut caps = c.caps_owned();
                         if let Some(s) = caps.make_mut().structure_mut(0) {
-                            match colour {
-                                Colour::PinBt601 => s.set("colorimetry", "2:4:0:0"),
-                                _ => s.remove_field("colorimetry"),
+                            for (name, value) in
+                                &*described.lock().unwrap_or_else(PoisonError::into_inner)
+                            {
+                                s.set_value(*name, value.clone());
                             }
                         }
                         info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));

@@ -33,16 +33,27 @@ pub fn finish(path: &Path, orientation: Option<&str>, leads_ns: &[u64]) -> io::R
             return Err(broken());
         }
         if &head[4..8] == b"moov" {
-            if at + size != length || size > MAX_MOOV_BYTES {
+            // Behind it there is at most a box of tags; samples would be displaced.
+            if length - at > MAX_MOOV_BYTES {
                 return Err(broken());
             }
             let mut moov = vec![0; size as usize];
             file.seek(SeekFrom::Start(at))?;
             file.read_exact(&mut moov)?;
+            let mut tail = Vec::new();
+            file.read_to_end(&mut tail)?;
+            if boxes(&tail)
+                .ok_or_else(broken)?
+                .iter()
+                .any(|(kind, _)| *kind == b"mdat")
+            {
+                return Err(broken());
+            }
             let moov = rewrite(&moov, orientation, leads_ns).ok_or_else(broken)?;
             file.seek(SeekFrom::Start(at))?;
             file.write_all(&moov)?;
-            return file.set_len(at + moov.len() as u64);
+            file.write_all(&tail)?;
+            return file.set_len(at + (moov.len() + tail.len()) as u64);
         }
         at += size;
     }

@@ -1,8 +1,8 @@
 //! What happens to each stream of the input, decided before anything is written.
 
-use crate::encoder::{Codec, Colour};
+use crate::encoder::Codec;
 use crate::failure::Failure;
-use crate::probe::{Kind, Source, Stream};
+use crate::probe::{ColourSource, Kind, Source, Stream};
 use std::path::Path;
 
 /// The output's container.
@@ -194,6 +194,15 @@ pub fn plan(source: &Source, container: Container, wishes: Wishes) -> Result<Pla
         };
         actions.push(action);
     }
+    if source.colour == ColourSource::Nobody {
+        notes.push(Note {
+            code: "colour-assumed",
+            text: format!(
+                "the input does not say its colours: they are read by its size, as players do, and the output says so ({})",
+                source.colorimetry().unwrap_or_default()
+            ),
+        });
+    }
     let rotation = match &source.orientation {
         None => Rotation::None,
         Some(o) if container.is_iso() => Rotation::Tag(o.clone()),
@@ -289,7 +298,15 @@ fn reframe(stream: &Stream, container: Container) -> Option<&'static str> {
 
 fn subtitle(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<Note>) -> Action {
     // webmmux takes what Matroska takes, but WebM players read WebVTT alone.
-    if container != Container::Webm && container.template_for(&stream.caps).is_some() {
+    let plain = gst::Caps::builder("text/x-raw")
+        .field("format", "utf8")
+        .build();
+    let caps = if is_markup(&stream.caps) {
+        &plain
+    } else {
+        &stream.caps
+    };
+    if container != Container::Webm && container.template_for(caps).is_some() {
         return Action::Copy(None);
     }
     let parser = match stream.media_type().as_str() {
@@ -299,13 +316,7 @@ fn subtitle(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<N
     if let Some(parser) = parser
         && container != Container::Webm
         && gst::ElementFactory::find(parser).is_some()
-        && container
-            .template_for(
-                &gst::Caps::builder("text/x-raw")
-                    .field("format", "utf8")
-                    .build(),
-            )
-            .is_some()
+        && container.template_for(&plain).is_some()
     {
         notes.push(Note {
             code: "subtitle-converted",
@@ -332,19 +343,67 @@ fn subtitle(stream: &Stream, nth: usize, container: Container, notes: &mut Vec<N
     Action::Drop
 }
 
-/// How the output's colour is to be described, from the parsed and the decoded caps and the output's height.
-///
-/// A source that says nothing is read by its size: BT.601 up to 576 lines, BT.709 above. Where
-/// upscaling crosses that border, silence would change the colours.
-pub fn colour(parsed: &gst::CapsRef, in_height: u32, out_height: u32) -> Colour {
-    if parsed
-        .structure(0)
-        .is_some_and(|s| s.has_field("colorimetry"))
-    {
-        Colour::Caps
-    } else if in_height <= 576 && out_height > 576 {
-        Colour::PinBt601
-    } else {
-        Colour::Unspecified
+/// Whether these are subtitles with GStreamer's markup in them.
+pub fn is_markup(caps: &gst::CapsRef) -> bool {
+    caps.structure(0).is_some_and(|s| {
+        s.name() == "text/x-raw" && s.get::<&str>("format").is_ok_and(|f| f == "pango-markup")
+    })
+}
+
+/// The text without tags, its entities resolved.
+pub fn strip_markup(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if c == '<'
+            && let Some(end) = rest.find('>')
+        {
+            rest = &rest[end + 1..];
+            continue;
+        }
+        let entity = [
+            ("&amp;", '&'),
+            ("&lt;", '<'),
+            ("&gt;", '>'),
+            ("&quot;", '"'),
+            ("&apos;", '\''),
+            ("&#39;", '\''),
+        ]
+        .into_iter()
+        .find(|(e, _)| rest.starts_with(e));
+        match entity {
+            Some((e, plain)) => {
+                out.push(plain);
+                rest = &rest[e.len()..];
+            }
+            None => {
+                out.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_goes_and_text_stays() {
+        assert_eq!(
+            strip_markup("<i>A &amp; B</i> &lt;3 \u{e9}"),
+            "A & B <3 \u{e9}"
+        );
+        assert_eq!(strip_markup("1 < 2"), "1 < 2");
+        assert_eq!(strip_markup(""), "");
+    }
+
+    #[test]
+    fn the_extension_says_the_container() {
+        assert_eq!(Container::of(Path::new("a.MP4")), Ok(Container::Mp4));
+        assert_eq!(Container::of(Path::new("a.webm")), Ok(Container::Webm));
+        assert!(Container::of(Path::new("mp4")).is_err());
+        assert!(Container::of(Path::new("a.avi")).is_err());
     }
 }

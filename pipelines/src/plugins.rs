@@ -26,10 +26,8 @@ pub fn folders() -> Vec<PathBuf> {
             std::env::consts::ARCH
         )),
     ];
-    // The tests of a workspace run from target/debug/deps.
-    if dir.ends_with("deps") {
-        folders.push(dir.join(".."));
-    }
+    // `cargo test` leaves the plugin it builds there.
+    folders.push(dir.join("deps"));
     folders
 }
 

@@ -105,8 +105,81 @@ pub struct Source {
     pub decoded: gst::Caps,
     /// Length as the container states it.
     pub duration: Option<gst::ClockTime>,
+    /// Who says what its colours mean.
+    pub colour: ColourSource,
     /// Value of the `image-orientation` tag, where it is not `rotate-0`.
     pub orientation: Option<String>,
+}
+
+/// Who says what the colours mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColourSource {
+    /// The coded stream; the decoder passes it on.
+    Stream,
+    /// The container alone; the decoder does not know.
+    Container(String),
+    /// Nobody; the decoder assumes something by the size.
+    Nobody,
+}
+
+impl Source {
+    /// The colorimetry to go by.
+    pub fn colorimetry(&self) -> Option<String> {
+        match &self.colour {
+            ColourSource::Container(c) => Some(c.clone()),
+            ColourSource::Stream => self.decoded.structure(0)?.get::<String>("colorimetry").ok(),
+            // What every element assumes for frames of this size: to be kept when they grow.
+            ColourSource::Nobody => Some(
+                gst_video::VideoInfo::from_caps(&self.decoded)
+                    .ok()?
+                    .colorimetry()
+                    .to_string(),
+            ),
+        }
+    }
+}
+
+/// Hides the container's colorimetry from the parsers of codecs that carry their own.
+///
+/// The parsers prefer the container's, but the one in a QuickTime file cannot say "full range":
+/// a GoPro's pictures would come out washed out. What was hidden is given to `found`.
+pub fn hide_container_colour(
+    parse: &gst::Element,
+    found: impl Fn(String) + Send + Sync + Clone + 'static,
+) {
+    let Some(bin) = parse.downcast_ref::<gst::Bin>() else {
+        return;
+    };
+    bin.connect_element_added(move |_, element| {
+        let name = element
+            .factory()
+            .map(|f| f.name().to_string())
+            .unwrap_or_default();
+        if !matches!(name.as_str(), "h264parse" | "h265parse") {
+            return;
+        }
+        let Some(pad) = element.static_pad("sink") else {
+            return;
+        };
+        let found = found.clone();
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(gst::PadProbeData::Event(event)) = &info.data
+                && let gst::EventView::Caps(c) = event.view()
+                && let Some(colour) = c
+                    .caps()
+                    .structure(0)
+                    .and_then(|s| s.get::<String>("colorimetry").ok())
+            {
+                found(colour);
+                let mut caps = c.caps_owned();
+                if let Some(s) = caps.make_mut().structure_mut(0) {
+                    s.remove_field("colorimetry");
+                }
+                info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+            }
+            gst::PadProbeReturn::Ok
+        });
+    });
 }
 
 /// Makes the element that reads `input`, a path or a URI.
@@ -156,6 +229,7 @@ struct Found {
     pads: Vec<gst::Pad>,
     complete: bool,
     decoded: Option<gst::Caps>,
+    container_colour: Option<String>,
 }
 
 /// Opens `input`, decodes its first frame, and returns what is in it.
@@ -169,6 +243,13 @@ pub fn probe(input: &str, timeout: Duration) -> Result<Source, Failure> {
     link_source(&src, &parse)?;
 
     let found = Arc::new(Mutex::new(Found::default()));
+    let f = Arc::clone(&found);
+    hide_container_colour(&parse, move |colour| {
+        f.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .container_colour
+            .get_or_insert(colour);
+    });
     let weak = pipeline.downgrade();
     let f = Arc::clone(&found);
     parse.connect_pad_added(move |_, pad| {
@@ -351,8 +432,21 @@ fn collect(parse: &gst::Element, found: &Mutex<Found>, input: &str) -> Result<So
         .get::<gst::tags::ImageOrientation>()
         .map(|v| v.get().to_string())
         .filter(|o| o != "rotate-0");
+    let colour = if streams[video]
+        .caps
+        .structure(0)
+        .is_some_and(|s| s.has_field("colorimetry"))
+    {
+        ColourSource::Stream
+    } else {
+        match &found.container_colour {
+            Some(c) => ColourSource::Container(c.clone()),
+            None => ColourSource::Nobody,
+        }
+    };
     Ok(Source {
         video,
+        colour,
         decoded: found
             .decoded
             .clone()

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Shared by all streams of a job.
 #[derive(Debug)]
 pub struct Control {
-    /// Running time of the source at which the output begins (0 where the demuxer has sought).
+    /// Time of the source at which its running time begins, after a seek.
+    pub sought_ns: AtomicU64,
+    /// Running time of the source at which the output begins.
     pub begin_ns: AtomicU64,
     /// Length of the output, `u64::MAX` = to the end.
     pub length_ns: u64,
@@ -24,6 +26,7 @@ impl Control {
     /// For an output of at most `length_ns`.
     pub fn new(length_ns: Option<u64>) -> Arc<Self> {
         Arc::new(Self {
+            sought_ns: AtomicU64::new(0),
             begin_ns: AtomicU64::new(0),
             length_ns: length_ns.unwrap_or(u64::MAX),
             stop: AtomicBool::new(false),
@@ -95,7 +98,7 @@ pub fn install(pad: &gst::Pad, control: &Arc<Control>, track: &Arc<Track>, cut: 
                 if verdict {
                     gst::PadProbeReturn::Ok
                 } else {
-                    gst::PadProbeReturn::Drop
+                    gst::PadProbeReturn::Handled
                 }
             }
             Some(gst::PadProbeData::Buffer(mut buffer)) => {
@@ -103,15 +106,15 @@ pub fn install(pad: &gst::Pad, control: &Arc<Control>, track: &Arc<Track>, cut: 
                 info.data = Some(gst::PadProbeData::Buffer(buffer));
                 match verdict {
                     Verdict::Keep => gst::PadProbeReturn::Ok,
-                    Verdict::Drop => gst::PadProbeReturn::Drop,
+                    Verdict::Drop => gst::PadProbeReturn::Handled,
                     Verdict::End => {
                         let first = !std::mem::replace(&mut state.ended, true);
                         drop(state);
                         if first {
                             pad.send_event(gst::event::Eos::new());
                         }
-                        info.data = None;
-                        info.flow_res = Err(gst::FlowError::Eos);
+                        // The pad is at its end now: the next buffer is answered with EOS.
+                        // (Handled, not Drop: on GStreamer 1.22 Drop from Rust warns on stderr.)
                         gst::PadProbeReturn::Handled
                     }
                 }
@@ -282,8 +285,6 @@ pub fn install_tail(pad: &gst::Pad, control: &Arc<Control>, track: &Arc<Track>) 
         if !ended.swap(true, Ordering::SeqCst) {
             pad.push_event(gst::event::Eos::new());
         }
-        info.data = None;
-        info.flow_res = Err(gst::FlowError::Eos);
         gst::PadProbeReturn::Handled
     });
 }

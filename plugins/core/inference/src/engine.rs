@@ -6,16 +6,17 @@ use std::{
 };
 
 use gstneural_pixels::{
-    ChromaDown, ChromaUp, Color, Family, Filter, FrameBuf, FrameMut, FrameRef, FrameScaler,
-    PixelFormat, Rect, YuvRgb, fill_padding, load, rect_equal, replace_luma,
+    ChromaDown, Color, Filter, FrameBuf, FrameMut, FrameRef, FrameScaler, PixelFormat, Rect,
+    YuvRgb, fill_padding, rect_equal, replace_luma,
 };
 
 use crate::{
     error::{Error, Result},
-    info::Channels,
     model::Model,
+    route::Route,
     session::NetSession,
     sink::TileSink,
+    source::TileSource,
     tiles::{Axis, Span, automatic},
 };
 
@@ -79,23 +80,6 @@ impl Default for Options {
     }
 }
 
-/// How a frame's components meet the network's channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
-    /// Component 0, once or three times.
-    Luma,
-    /// R, G, B as they are.
-    Rgb,
-    /// R, G and B one after the other through a luma network.
-    EachRgb,
-    /// Luma computed from RGB; its difference is added to the upscaled RGB.
-    LumaOfRgb,
-    /// Y'CbCr to RGB and back.
-    RgbOfYuv,
-    /// Y'CbCr to RGB and back, R, G and B one after the other through a luma network.
-    EachRgbOfYuv,
-}
-
 /// What a call to [`Engine::run`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Report {
@@ -156,19 +140,9 @@ pub struct Engine {
     jobs: Vec<Job>,
     /// Luma of the result, 16 bit, for [`Route::LumaOfRgb`].
     luma: Option<FrameBuf>,
-    /// Chroma at luma's size, for the routes by RGB: each window frame, then the result.
-    chroma: Option<FullChroma>,
-    /// Three rows for the colour conversion.
-    rows: [Vec<f32>; 3],
-}
-
-#[derive(Debug)]
-struct FullChroma {
-    up: ChromaUp,
-    down: ChromaDown,
-    /// One 4:4:4 frame for each frame of the window.
-    inputs: Vec<FrameBuf>,
-    output: FrameBuf,
+    source: TileSource,
+    /// Chroma to its own size, for the routes by RGB.
+    down: Option<ChromaDown>,
 }
 
 impl Engine {
@@ -190,18 +164,7 @@ impl Engine {
             return Err(Error::Unsupported("a frame without pixels".into()));
         }
         let family = format.info().family;
-        let route = match (options.mode, family, info.channels) {
-            (Mode::Luma, Family::Rgb, _) | (Mode::Auto, Family::Rgb, Channels::Luma) => {
-                Route::LumaOfRgb
-            }
-            (_, Family::Gray, _) | (Mode::Luma, ..) | (Mode::Auto, _, Channels::Luma) => {
-                Route::Luma
-            }
-            (_, Family::Rgb, Channels::Rgb) => Route::Rgb,
-            (_, Family::Rgb, Channels::Luma) => Route::EachRgb,
-            (_, Family::Yuv, Channels::Rgb) => Route::RgbOfYuv,
-            (_, Family::Yuv, Channels::Luma) => Route::EachRgbOfYuv,
-        };
+        let route = Route::new(options.mode, family, info.channels);
         let overlap = options.overlap.unwrap_or(info.overlap);
         let overlap = overlap.next_multiple_of(info.alignment);
         let (tile, exact) = match (info.fixed_size, options.tile) {
@@ -236,10 +199,20 @@ impl Engine {
         let luma = (route == Route::LumaOfRgb)
             .then(|| FrameBuf::new(PixelFormat::Gray16Le, out_w, out_h, color))
             .transpose()?;
-        let chroma = matches!(route, Route::RgbOfYuv | Route::EachRgbOfYuv)
-            .then(|| FullChroma::new(&model, format, color, width, height))
+        let source = TileSource::new(
+            &model,
+            route,
+            format,
+            color,
+            (width, height),
+            (xs.tile, ys.tile),
+        )?;
+        let chroma = format.info().components.get(1);
+        let (sub_w, sub_h) = chroma.map_or((0, 0), |c| (c.sub_w, c.sub_h));
+        let down = route
+            .is_by_rgb()
+            .then(|| ChromaDown::new(out_w, out_h, sub_w, sub_h, color.site))
             .transpose()?;
-        let row = xs.tile * scale;
         let info = format.info();
         let sink = TileSink::new(
             &model,
@@ -268,8 +241,8 @@ impl Engine {
             sink,
             jobs: Vec::with_capacity(batch.max(xs.spans.len() * ys.spans.len())),
             luma,
-            chroma,
-            rows: [vec![0.0; row], vec![0.0; row], vec![0.0; row]],
+            source,
+            down,
             xs,
             ys,
             model,
@@ -330,14 +303,14 @@ impl Engine {
                         report.reused += 1;
                         continue;
                     }
-                    let lanes = if self.each() { 3 } else { 1 };
+                    let lanes = if self.route.is_one_by_one() { 3 } else { 1 };
                     for lane in 0..lanes {
                         self.jobs.push(Job { item, x, y, lane });
                     }
                 }
             }
             // A frame by RGB of luma needs its chroma planes until its last tile is stored.
-            if self.chroma.is_some() || self.luma.is_some() || self.sink.is_feathered() {
+            if self.route.is_by_rgb() || self.luma.is_some() || self.sink.is_feathered() {
                 report.inference += self.flush(items, true)?;
                 self.finish(&mut items[item])?;
             } else {
@@ -346,10 +319,6 @@ impl Engine {
         }
         report.inference += self.flush(items, true)?;
         Ok(report)
-    }
-
-    fn each(&self) -> bool {
-        matches!(self.route, Route::EachRgb | Route::EachRgbOfYuv)
     }
 
     /// True if tiles of that frame still wait for the network.
@@ -389,16 +358,7 @@ impl Engine {
             }
             Route::LumaOfRgb => self.scaler.run(&input, &mut item.output),
             Route::Rgb | Route::EachRgb => {}
-            Route::RgbOfYuv | Route::EachRgbOfYuv => {
-                if let Some(full) = &mut self.chroma {
-                    for (frame, to) in item.window.iter().zip(&mut full.inputs) {
-                        let mut to = to.as_mut();
-                        for c in 1..3 {
-                            full.up.run(&frame.component(c), &mut to.component_mut(c));
-                        }
-                    }
-                }
-            }
+            Route::RgbOfYuv | Route::EachRgbOfYuv => self.source.prepare(item.window),
         }
         if let Some(alpha) = info.alpha {
             if self.keep_alpha {
@@ -458,7 +418,10 @@ impl Engine {
             let count = self.batch.min(self.jobs.len() - at);
             for slot in 0..count {
                 let job = self.jobs[at + slot];
-                self.load(&items[job.item], job, slot)?;
+                let input = self.net.input()?;
+                let at = (job.x.start, job.y.start);
+                self.source
+                    .load(items[job.item].window, at, job.lane, slot, input);
             }
             let start = Instant::now();
             self.net.run()?;
@@ -471,99 +434,6 @@ impl Engine {
         }
         self.jobs.drain(..at);
         Ok(spent)
-    }
-
-    /// Writes one tile into its place in the input tensor.
-    fn load(&mut self, item: &Item<'_>, job: Job, slot: usize) -> Result<()> {
-        let info = self.model.info();
-        let (tw, th) = (self.xs.tile, self.ys.tile);
-        let (area, channels) = (tw * th, info.channels.count());
-        let white = info.white;
-        let scale = white / ((1u32 << self.format.info().depth) - 1) as f32;
-        let rect = Rect {
-            x: job.x.start as isize,
-            y: job.y.start as isize,
-            w: tw,
-            h: th,
-        };
-        let input = self.net.input()?;
-        let slot_size = area * channels * info.window;
-        let slot = &mut input[slot * slot_size..][..slot_size];
-        for (k, (frame, planes)) in item
-            .window
-            .iter()
-            .zip(slot.chunks_exact_mut(area * channels))
-            .enumerate()
-        {
-            match self.route {
-                Route::Luma => {
-                    for plane in planes.chunks_exact_mut(area) {
-                        load(&frame.component(0), rect, scale, 0.0, plane, tw);
-                    }
-                }
-                Route::EachRgb => load(&frame.component(job.lane), rect, scale, 0.0, planes, tw),
-                Route::Rgb => {
-                    for (i, plane) in planes.chunks_exact_mut(area).enumerate() {
-                        let c = if info.bgr { 2 - i } else { i };
-                        load(&frame.component(c), rect, scale, 0.0, plane, tw);
-                    }
-                }
-                Route::LumaOfRgb | Route::RgbOfYuv | Route::EachRgbOfYuv => {
-                    let full = self.chroma.as_ref().map(|f| f.inputs[k].as_ref());
-                    let [a, b, c] = &mut self.rows;
-                    let (a, b, c) = (&mut a[..tw], &mut b[..tw], &mut c[..tw]);
-                    let code = scale / white;
-                    for row in 0..th {
-                        let line = Rect {
-                            x: rect.x,
-                            y: rect.y + row as isize,
-                            w: tw,
-                            h: 1,
-                        };
-                        let chroma = full.as_ref().unwrap_or(frame);
-                        load(&frame.component(0), line, code, 0.0, a, tw);
-                        load(&chroma.component(1), line, code, 0.0, b, tw);
-                        load(&chroma.component(2), line, code, 0.0, c, tw);
-                        let at = row * tw..(row + 1) * tw;
-                        let mut put = |i: usize, from: &[f32]| {
-                            for (t, v) in planes[i * area..][at.clone()].iter_mut().zip(from) {
-                                *t = v * white;
-                            }
-                        };
-                        if self.route == Route::LumaOfRgb {
-                            let mut y = [0f32; 1024];
-                            for start in (0..tw).step_by(y.len()) {
-                                let end = (start + y.len()).min(tw);
-                                let y = &mut y[..end - start];
-                                self.yuv
-                                    .luma(&a[start..end], &b[start..end], &c[start..end], y);
-                                for i in 0..channels {
-                                    let to = &mut planes[i * area + row * tw + start..][..y.len()];
-                                    to.iter_mut().zip(&*y).for_each(|(t, v)| *t = v * white);
-                                }
-                            }
-                            continue;
-                        }
-                        self.yuv.to_rgb(a, b, c);
-                        for v in [&mut *a, &mut *b, &mut *c] {
-                            v.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
-                        }
-                        match (channels, info.bgr) {
-                            (1, _) => put(0, [&*a, &*b, &*c][job.lane]),
-                            (_, false) => [&*a, &*b, &*c]
-                                .iter()
-                                .enumerate()
-                                .for_each(|(i, v)| put(i, v)),
-                            (_, true) => [&*c, &*b, &*a]
-                                .iter()
-                                .enumerate()
-                                .for_each(|(i, v)| put(i, v)),
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Takes one tile out of the output tensor.
@@ -643,51 +513,22 @@ impl Engine {
                 }
             }
             Route::RgbOfYuv | Route::EachRgbOfYuv => {
-                if let Some(full) = &mut self.chroma {
-                    let mut to = full.output.as_mut();
-                    self.sink
-                        .drain_yuv(&self.yuv, &mut item.output.component_mut(0), &mut to);
-                    let from = to.as_ref();
+                let luma = &mut item.output.component_mut(0);
+                self.sink.convert_to_yuv(&self.yuv, luma);
+                if let Some(down) = &mut self.down {
+                    let max = ((1u32 << self.format.info().depth) - 1) as f32;
+                    let stride = item.output.width();
                     for c in 1..3 {
-                        full.down
-                            .run(&from.component(c), &mut item.output.component_mut(c));
+                        if let Some(from) = self.sink.chroma(c) {
+                            let to = &mut item.output.component_mut(c);
+                            down.run_from_f32(from, stride, max, 0.0, to);
+                        }
                     }
                 }
+                self.sink.finish();
             }
         }
         Ok(())
-    }
-}
-
-impl FullChroma {
-    fn new(
-        model: &Model,
-        format: PixelFormat,
-        color: Color,
-        width: usize,
-        height: usize,
-    ) -> Result<Self> {
-        let info = format.info();
-        let full = if info.depth > 8 {
-            PixelFormat::Y44410Le
-        } else {
-            PixelFormat::Y444
-        };
-        let (sub_w, sub_h) = info
-            .components
-            .get(1)
-            .map_or((0, 0), |c| (c.sub_w, c.sub_h));
-        let scale = model.info().scale;
-        let (out_w, out_h) = (width * scale, height * scale);
-        let inputs = (0..model.info().window)
-            .map(|_| FrameBuf::new(full, width, height, color))
-            .collect::<std::result::Result<_, _>>()?;
-        Ok(Self {
-            up: ChromaUp::new(width, height, sub_w, sub_h, color.site)?,
-            down: ChromaDown::new(out_w, out_h, sub_w, sub_h, color.site)?,
-            inputs,
-            output: FrameBuf::new(full, out_w, out_h, color)?,
-        })
     }
 }
 

@@ -444,3 +444,39 @@ fn colours_survive_the_way_through_rgb() {
         }
     }
 }
+
+#[test]
+fn blended_tiles_add_up() {
+    for (builder, format) in [
+        (luma(), PixelFormat::Nv12),
+        (rgb(true), PixelFormat::Rgb),
+        (rgb(true), PixelFormat::I420),
+        (luma(), PixelFormat::Bgra),
+    ] {
+        let model = load_with(&builder, "range=0,1\nblend=feather\noverlap=10\n").unwrap();
+        let input = noise(format, 90, 70, 4);
+        let whole = run(&model, &options(Tile::Whole), &input.as_ref());
+        let tiled = run(&model, &options(Tile::Size(20)), &input.as_ref());
+        // In the ramp, 5 pixels inside, both tiles are exact: the radius is 4.
+        assert!(
+            difference(&whole, &tiled) <= 1,
+            "{format:?}: {}",
+            difference(&whole, &tiled)
+        );
+        // A second frame finds nothing of the first.
+        let color = Color::default();
+        let mut engine =
+            Engine::new(model, &options(Tile::Size(20)), format, color, 90, 70).unwrap();
+        let mut out = FrameBuf::new(format, 180, 140, color).unwrap();
+        for _ in 0..2 {
+            let window = [input.as_ref()];
+            let item = Item {
+                window: &window,
+                output: out.as_mut(),
+                previous: None,
+            };
+            engine.run(&mut [item]).unwrap();
+        }
+        assert_eq!(difference(&out, &tiled), 0, "{format:?}");
+    }
+}

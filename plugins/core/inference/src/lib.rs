@@ -16,9 +16,11 @@ mod model;
 mod onnx;
 mod reach;
 mod rewrite;
+mod route;
 pub mod runtime;
 mod session;
 mod sink;
+mod source;
 mod store;
 mod tensor;
 #[cfg(test)]

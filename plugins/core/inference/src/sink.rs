@@ -1,6 +1,6 @@
 //! Where the network's output goes: straight into a frame, or summed up first.
 
-use gstneural_pixels::{CompMut, FrameMut, YuvRgb, store, store_shuffled};
+use gstneural_pixels::{CompMut, YuvRgb, shuffle_f32, store, store_shuffled};
 
 use crate::{info::Blend, model::Model, rewrite::Shuffle, tiles::Span};
 
@@ -15,12 +15,16 @@ pub(crate) struct TileSink {
     width: usize,
     height: usize,
     max_code: f32,
-    /// Planes of `width` x `height` in 0..=1, for blended tiles and for RGB on its way to Y'CbCr.
+    /// Planes of `width` x `height` in the network's range, for blended tiles and for RGB on its way
+    /// to Y'CbCr.
     planes: Vec<Vec<f32>>,
     tile_w: usize,
     tile_h: usize,
     /// True while planes hold the tiles of an unfinished frame.
     dirty: bool,
+    /// A row of a tile, and its weights.
+    line: Vec<f32>,
+    weights: Vec<f32>,
 }
 
 impl TileSink {
@@ -45,6 +49,8 @@ impl TileSink {
             tile_w,
             tile_h,
             dirty: false,
+            line: Vec::new(),
+            weights: Vec::new(),
         }
     }
 
@@ -115,7 +121,7 @@ impl TileSink {
         }
     }
 
-    /// Adds channel `channel` of a tile, weighted, to plane `index` in 0..=1.
+    /// Puts channel `channel` of a tile into plane `index`; adds it, weighted, if tiles are blended.
     pub fn accumulate(&mut self, out: &[f32], channel: usize, x: Span, y: Span, index: usize) {
         if self.planes.len() <= index {
             self.planes
@@ -123,33 +129,48 @@ impl TileSink {
         }
         self.dirty = true;
         let (start, distance) = self.planes_of(channel);
-        let (s, b) = (self.scale, self.shuffle.block);
-        let inverse = 1.0 / self.white;
-        let plane = &mut self.planes[index];
-        let (rx, ry) = if self.feather {
-            ((x.ramp_before, x.ramp_after), (y.ramp_before, y.ramp_after))
+        let (s, block) = (self.scale, self.shuffle.block);
+        let (x_from, x_to) = (x.from - x.ramp_before, x.to + x.ramp_after);
+        let (y_from, y_to) = (y.from - y.ramp_before, y.to + y.ramp_after);
+        let (x_from, x_to, y_from, y_to) = if self.feather {
+            (x_from, x_to, y_from, y_to)
         } else {
-            ((0, 0), (0, 0))
+            (x.from, x.to, y.from, y.to)
         };
-        let columns = (x.from - rx.0) * s..((x.to + rx.1) * s).min(self.width);
-        let rows = (y.from - ry.0) * s..((y.to + ry.1) * s).min(self.height);
-        for row in rows {
-            let wy = if self.feather {
-                y.weight((row as f32 + 0.5) / s as f32)
-            } else {
-                1.0
-            };
-            let ty = row - y.start * s;
-            for column in columns.clone() {
-                let wx = if self.feather {
-                    x.weight((column as f32 + 0.5) / s as f32)
-                } else {
-                    1.0
-                };
-                let tx = column - x.start * s;
-                let sub = (ty % b) * b + tx % b;
-                let v = out[start + sub * distance + (ty / b) * self.tile_w + tx / b];
-                plane[row * self.width + column] += v * inverse * wx * wy;
+        let (at, end) = (x_from * s, (x_to * s).min(self.width));
+        let (w, left) = (end - at, (x_from - x.start) * s);
+        let shuffle = |rows: usize, top: usize, to: &mut [f32], stride: usize| {
+            let from = &out[start..];
+            shuffle_f32(
+                from,
+                distance,
+                self.tile_w,
+                block,
+                left,
+                top,
+                w,
+                rows,
+                to,
+                stride,
+            );
+        };
+        let (top, bottom) = (y_from * s, (y_to * s).min(self.height));
+        let plane = &mut self.planes[index];
+        if !self.feather {
+            let to = &mut plane[top * self.width + at..];
+            shuffle(bottom - top, (y_from - y.start) * s, to, self.width);
+            return;
+        }
+        self.weights.clear();
+        self.weights
+            .extend((at..end).map(|column| x.weight((column as f32 + 0.5) / s as f32)));
+        self.line.resize(w, 0.0);
+        for row in top..bottom {
+            let wy = y.weight((row as f32 + 0.5) / s as f32);
+            shuffle(1, row - y.start * s, &mut self.line, w);
+            let to = &mut plane[row * self.width + at..][..w];
+            for ((t, v), wx) in to.iter_mut().zip(&self.line).zip(&self.weights) {
+                *t += v * wx * wy;
             }
         }
     }
@@ -161,7 +182,7 @@ impl TileSink {
         }
         self.dirty = false;
         if let Some(plane) = self.planes.get_mut(index) {
-            let max = ((1u32 << to.depth()) - 1) as f32;
+            let max = ((1u32 << to.depth()) - 1) as f32 / self.white;
             store(
                 plane,
                 self.width,
@@ -177,27 +198,35 @@ impl TileSink {
         }
     }
 
-    /// Converts planes 0..3 (R, G, B) to Y'CbCr: luma to `luma`, chroma to components 1 and 2 of a
-    /// 4:4:4 frame; clears them.
-    pub fn drain_yuv(&mut self, yuv: &YuvRgb, luma: &mut CompMut<'_>, full: &mut FrameMut<'_>) {
+    /// Converts planes 0..3 (R, G, B) to Y'CbCr: luma into `luma`, chroma to be taken by
+    /// [`Self::chroma`].
+    pub fn convert_to_yuv(&mut self, yuv: &YuvRgb, luma: &mut CompMut<'_>) {
         let [r, g, b] = self.planes.as_mut_slice() else {
             return;
         };
-        let (w, max) = (self.width, self.max_code);
-        self.dirty = false;
+        let (w, max, inverse) = (self.width, self.max_code, 1.0 / self.white);
         for row in 0..self.height {
             let at = row * w..(row + 1) * w;
             let (r, g, b) = (&mut r[at.clone()], &mut g[at.clone()], &mut b[at]);
             for v in [&mut *r, &mut *g, &mut *b] {
-                v.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
+                v.iter_mut()
+                    .for_each(|v| *v = (*v * inverse).clamp(0.0, 1.0));
             }
             yuv.to_yuv(r, g, b);
             store(r, w, w, 1, max, 0.0, luma, 0, row);
-            store(g, w, w, 1, max, 0.0, &mut full.component_mut(1), 0, row);
-            store(b, w, w, 1, max, 0.0, &mut full.component_mut(2), 0, row);
         }
-        for plane in &mut self.planes {
-            plane.fill(0.0);
+    }
+
+    /// Cb (1) or Cr (2) at luma's size, after [`Self::convert_to_yuv`].
+    pub fn chroma(&self, component: usize) -> Option<&[f32]> {
+        self.planes.get(component).map(Vec::as_slice)
+    }
+
+    /// Makes the planes ready for the next frame.
+    pub fn finish(&mut self) {
+        self.dirty = false;
+        if self.feather {
+            self.planes.iter_mut().for_each(|p| p.fill(0.0));
         }
     }
 }

@@ -86,7 +86,8 @@ impl Axis {
             let (to, ramp_after) = match starts.get(i + 1) {
                 Some(next) => {
                     let shared = start + tile - next;
-                    (next + shared / 2, shared / 2)
+                    // The outermost quarters are left out: a tile is at its worst there.
+                    (next + shared / 2, shared / 4)
                 }
                 None => (length, 0),
             };
