@@ -36,8 +36,8 @@ test: ## set up, build and run all tests
 bench: build ## measure, and write docs/results/upscale.md
 	@.deps/venv/bin/python tests/bench/run.py
 
-docs: build ## write docs/nnupscale-properties.md from the built element
-	@.deps/venv/bin/python packaging/properties.py
+docs: build ## bring the table of properties in docs/nnupscale.md up to date
+	@GST_PLUGIN_PATH=$(CURDIR)/target/release .deps/venv/bin/python packaging/properties.py
 
 install: build ## install plugin, runtime, models and program for this user (PREFIX=~/.local)
 	@packaging/install.sh install '$(PREFIX)'

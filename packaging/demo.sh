@@ -23,6 +23,6 @@ started=$(date +%s.%N)
 target/release/gst-neural upscale "$clip" "$video" --model "$model" --force
 say "took $(awk -v a="$started" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f s", b - a }')"
 
-.deps/venv/bin/python packaging/side_by_side.py "$clip" "$video" "$picture"
+.deps/venv/bin/python packaging/side_by_side.py "$clip" "$video" "$picture" --label "$model"
 say "video, with the clip's sound:      $video"
 say "bicubic (left), $model (right):  $picture"

@@ -39,22 +39,26 @@ put() {
 install_all() {
     local plugins file library
     plugins=$(plugin_folder)
-    [[ -e target/release/libgstnnupscale.so ]] || die "nothing is built yet: run 'make build'"
+    for file in libgstnnupscale.so libgstquality.so; do
+        [[ -e target/release/$file ]] || die "$file is not built yet: run 'make build'"
+    done
     library=$(echo .deps/onnxruntime/lib/libonnxruntime.so.*)
     [[ -e $library ]] || die "no ONNX Runtime in .deps: run 'make setup'"
 
     mkdir -p "$(dirname "$manifest")"
     : >"$manifest.new"
     put 755 target/release/libgstnnupscale.so "$plugins/libgstnnupscale.so"
+    put 755 target/release/libgstquality.so "$plugins/libgstquality.so"
     # Only under its versioned name: GStreamer takes every *.so here for a plugin.
     put 755 "$library" "$plugins/$(basename "$library")"
     put 755 target/release/gst-neural "$prefix/bin/gst-neural"
-    for file in models/*.onnx models/*.modelinfo; do
-        put 644 "$file" "$plugins/models/$(basename "$file")"
+    for file in models/*.onnx models/*.modelinfo models/*.ini; do
+        put 644 "$file" "$prefix/share/gst-neural/models/$(basename "$file")"
     done
     for file in LICENSE-MIT LICENSE-APACHE; do
         put 644 "$file" "$prefix/share/doc/gst-neural/$file"
     done
+    put 644 plugins/core/metrics/LICENSE-libvmaf "$prefix/share/doc/gst-neural/libvmaf/LICENSE"
     put 644 .deps/onnxruntime/LICENSE "$prefix/share/doc/gst-neural/onnxruntime/LICENSE"
     put 644 .deps/onnxruntime/ThirdPartyNotices.txt "$prefix/share/doc/gst-neural/onnxruntime/ThirdPartyNotices.txt"
     # What an older version installed and this one no longer has goes away.
@@ -63,7 +67,8 @@ install_all() {
     fi
     mv "$manifest.new" "$manifest"
 
-    echo "install: plugin, ONNX Runtime and models in $plugins"
+    echo "install: plugin and ONNX Runtime in $plugins"
+    echo "install: models in $prefix/share/gst-neural/models"
     echo "install: program in $prefix/bin"
     if [[ $plugins = "$prefix/lib/gstreamer-1.0" ]]; then
         echo "install: GStreamer does not look there by itself; say"

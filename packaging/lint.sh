@@ -12,7 +12,7 @@ cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 if command -v shellcheck >/dev/null; then
     mapfile -t scripts < <(git ls-files -- '*.sh' .ci/run)
     say "shellcheck (${#scripts[@]} scripts)"
-    shellcheck "${scripts[@]}"
+    shellcheck -x "${scripts[@]}"
 else
     say "SKIPPED shellcheck: it is not installed"
 fi

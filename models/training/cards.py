@@ -56,7 +56,8 @@ def commands(name, history):
         line = f"python train.py {name} --data DIR --minutes {entry['minutes']:g}"
         if entry["depth"] != recipe.shape.depth:
             line += f" --depth {entry['depth']}"
-        lines.append(f"{line}    # to step {entry['step']}, peak rate {entry['peak']:g}")
+        note = f"; {entry['note']}" if "note" in entry else ""
+        lines.append(f"{line}    # to step {entry['step']}, peak rate {entry['peak']:g}{note}")
     return lines
 
 
@@ -107,6 +108,7 @@ def card(name, results, work, commit):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     also = f" (also called {', '.join(f'`{a}`' for a in aliases)})" if aliases else ""
     body = "\n".join(lines)
+    loss = "squared error" if recipe.variant == "clean" else "the logarithm of squared error"
     minutes = f"One CPU core, {saved['total'] / 60:.0f} minutes"
     minutes += f" after those of {recipe.start}" if recipe.start else ""
     return f"""# {name}
@@ -129,9 +131,8 @@ it is stored (limited range stays limited). Chroma is the caller's business.
 {variant}
 ## Recipe
 
-Charbonnier loss for the first 60 % of each round, then squared error; Adam, cosine from the
-peak rate; batches of 16 patches of 48x48 input pixels, flipped and turned; averaged weights
-(0.999). {minutes}.
+Charbonnier loss first, then {loss}; Adam, cosine from the peak rate; batches of 16
+patches of 48x48 input pixels, flipped and turned; averaged weights (0.999). {minutes}.
 
 ```
 {body}

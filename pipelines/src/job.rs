@@ -168,6 +168,12 @@ pub fn upscale(
         mp4::finish(part.path(), orientation, &leads)
             .map_err(|e| Failure::io("finishing", part.path(), &e))?;
     }
+    if interrupts.load(Ordering::SeqCst) > 1 {
+        return Err(Failure {
+            exit: Exit::Interrupted,
+            ..Failure::new("interrupted twice; nothing was written")
+        });
+    }
     let bytes = part.publish()?;
     let (exit, status) = match &ending {
         Ending::Complete => (Exit::Ok, "complete"),
@@ -211,6 +217,5 @@ pub fn upscale(
         stats,
         exit: exit as i32,
     });
-    let _ = interrupts.load(Ordering::Relaxed);
     Ok(exit)
 }

@@ -6,15 +6,19 @@
 #![deny(missing_docs)]
 
 pub mod bd_rate;
+mod branches;
 pub mod cli;
 pub mod compare;
+pub mod doctor;
 pub mod encoder;
 pub mod failure;
 pub mod graph;
 pub mod job;
 pub mod ladder;
+pub mod models;
 pub mod mp4;
 pub mod output;
+mod parts;
 pub mod plan;
 pub mod plugins;
 pub mod probe;
@@ -22,3 +26,4 @@ pub mod rates;
 pub mod report;
 pub mod run;
 pub mod timing;
+mod watch;

@@ -141,7 +141,7 @@ pub fn run(
         let reached = graph
             .counts()
             .reached_ns
-            .saturating_sub(control.begin_ns.load(Ordering::SeqCst));
+            .saturating_sub(start_ns.unwrap_or(0));
         if reached + tolerance_ns(expected) < expected {
             ending = Ending::Broken(Failure::new(format!(
                 "it ends there, though it says to be {:.3} s long",

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Shared by all streams of a job.
 #[derive(Debug)]
 pub struct Control {
-    /// Running time of the source at which the output begins (0 where the demuxer has sought).
+    /// Time of the source at which its running time begins, after a seek.
+    pub sought_ns: AtomicU64,
+    /// Running time of the source at which the output begins.
     pub begin_ns: AtomicU64,
     /// Length of the output, `u64::MAX` = to the end.
     pub length_ns: u64,
@@ -24,6 +26,7 @@ impl Control {
     /// For an output of at most `length_ns`.
     pub fn new(length_ns: Option<u64>) -> Arc<Self> {
         Arc::new(Self {
+            sought_ns: AtomicU64::new(0),
             begin_ns: AtomicU64::new(0),
             length_ns: length_ns.unwrap_or(u64::MAX),
             stop: AtomicBool::new(false),

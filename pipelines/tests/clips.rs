@@ -136,11 +136,14 @@ fn check_times(source: &Path, out: &Path, part: Option<f64>, tick: f64, what: &s
 }
 
 fn check_sound(source: &Path, out: &Path, cut: bool, what: &str) {
+    // A transport stream's are listed twice, by themselves and in their programme.
     let count = |p: &Path| {
         ffprobe(
             p,
             &["-select_streams", "a", "-show_entries", "stream=index"],
         )
+        .into_iter()
+        .collect::<std::collections::BTreeSet<_>>()
         .len()
     };
     let tracks = count(source);
@@ -453,10 +456,8 @@ fn tracks_languages_and_subtitles() {
         }
         for i in 0..2 {
             let a = format!("a:{i}");
-            if !codecs(&out).contains("opus")
-                && !(to == "mp4" && source == &mkv && i == 1)
-                && to != "ts"
-            {
+            let again = codecs(&out).contains("opus") || to == "mp4" && source == &mkv && i == 1;
+            if !again && to != "ts" {
                 let (x, y) = (packets(source, &a), packets(&out, &a));
                 let from = x.iter().position(|h| *h == y[0]).unwrap();
                 assert!(
@@ -563,7 +564,7 @@ fn hdr10_metadata_stays() {
         .join(" ")
     };
     assert!(side(&source).contains("1000"), "{}", side(&source));
-    for (to, encoder) in [("mp4", "x265"), ("mkv", "x265"), ("mp4", "x264")] {
+    for (to, encoder) in [("mp4", "x265"), ("mkv", "x265"), ("ts", "x265")] {
         let out = dir.path().join(format!("{encoder}.{to}"));
         expect(upscale(&source, &out).args(["--encoder", encoder]), 0);
         assert_eq!(side(&out), side(&source), "{encoder} {to}");

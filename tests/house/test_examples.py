@@ -9,7 +9,8 @@ import pytest
 from support.launch import environment, run
 from support.paths import ROOT, ROOFTOP
 
-SCRIPTS = sorted((ROOT / "examples").glob("*.sh"))
+SCRIPTS = sorted(p for p in (ROOT / "examples").glob("*.sh") if p.stem != "common")
+
 
 
 def video_of(path: pathlib.Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from support.launch import run
-from support.paths import ROOT
+from support.paths import ROOFTOP, ROOT
 
 
 def bare_environment(home: pathlib.Path, **more: str) -> dict[str, str]:
@@ -45,8 +45,11 @@ def test_installed_plugin_works_alone(tmp_path: pathlib.Path, where: str) -> Non
     assert "blacklisted" not in run(["gst-inspect-1.0", "-b"], env=env).output.replace(
         "Total count: 0 blacklisted", ""
     )
-    listed = run([prefix / "bin" / "gst-neural", "models"], env=env, cwd=home).succeeded()
-    assert "luma-x2-fast" in listed.output
+    out = tmp_path / "out.mkv"
+    command = [prefix / "bin" / "gst-neural", "upscale", ROOFTOP, out, "--model", "luma-x2-fast"]
+    run([*command, "--duration", "0.2", "--quiet"], env=env, cwd=home).succeeded()
+    assert out.stat().st_size > 0
+    out.unlink()
     install("uninstall", prefix, env)
     left = [p for p in tmp_path.rglob("*") if p.is_file() and ".cache" not in p.parts]
     assert left == []

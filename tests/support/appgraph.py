@@ -101,6 +101,7 @@ class Graph:
         self.out_caps: Gst.Caps | None = None
         self.frames: list[np.ndarray] = []
         self.times: list[tuple[int, int]] = []
+        self.arrivals: list[float] = []
         self.keep = request.get("keep", True)
 
     def pull(self, timeout_ns: int) -> bool:
@@ -108,6 +109,7 @@ class Graph:
         sample = self.sink.emit("try-pull-sample", timeout_ns)
         if sample is None:
             return False
+        self.arrivals.append(time.monotonic())
         buffer = sample.get_buffer()
         self.out_caps = sample.get_caps()
         if self.keep:
@@ -156,6 +158,7 @@ def main() -> None:
         graph.pull(Gst.SECOND // 5)
         report["error"] = graph.error()
     report["seconds"] = time.monotonic() - started
+    report["arrivals"] = graph.arrivals
     report["stats"] = read_stats(graph.pipeline)
     report["times"] = graph.times
     report["caps"] = graph.out_caps.to_string() if graph.out_caps else None

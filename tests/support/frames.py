@@ -21,6 +21,8 @@ class Came:
     times: list[tuple[int, int]]
     stats: dict[str, object]
     seconds: float
+    # When each frame came out, on one clock, in seconds.
+    arrivals: list[float]
     error: str | None
     said: str
 
@@ -63,5 +65,5 @@ def through(
         out = np.load(target) if target.exists() else None
     return Came(
         out, report["caps"], [tuple(t) for t in report["times"]], report["stats"],
-        report["seconds"], report["error"], done.stderr,
+        report["seconds"], report["arrivals"], report["error"], done.stderr,
     )

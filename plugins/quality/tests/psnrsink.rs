@@ -81,7 +81,7 @@ fn run(pipeline: &gst::Pipeline) -> Outcome {
         };
         match m.view() {
             gst::MessageView::Error(e) => {
-                break Some(format!("{} {}", e.error(), e.debug().unwrap_or_default()));
+                break Some(e.error().to_string());
             }
             gst::MessageView::Eos(_) => break None,
             _ => messages.push(m),

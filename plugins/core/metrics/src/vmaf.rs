@@ -380,9 +380,9 @@ impl VmafSession {
         // SAFETY: the context is alive, the pictures are filled. libvmaf takes both of them.
         let code =
             unsafe { ffi::vmaf_read_pictures(self.context(), &mut a.0, &mut b.0, self.pushed) };
-        // On success they are libvmaf's. On failure it does not say what it still holds: a leak of
-        // a stream that has failed is better than freeing twice.
-        std::mem::forget((a, b));
+        // On success libvmaf took them and cleared these. On failure they are still ours, and must
+        // go back to the pool, for which closing the context waits.
+        drop((a, b));
         self.pushed += 1;
         check(code, || format!("frame {}", self.pushed - 1))
     }

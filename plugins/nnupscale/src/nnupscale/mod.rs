@@ -29,6 +29,7 @@ mod frames;
 mod imp;
 mod settings;
 mod stats;
+mod work;
 
 pub use settings::{AlphaMode, CompareMode, Device, FilterMode, Precision, QosMode, RouteMode};
 pub use stats::{FallbackEvent, Stats};

@@ -200,7 +200,7 @@ impl PsnrSink {
     fn start(&self) -> Result<(), gst::StateChangeError> {
         let settings = lock(&self.settings).clone();
         let fail = |text: String| {
-            gst::element_imp_error!(self, gst::LibraryError::Settings, ["{text}"]);
+            gst::element_imp_error!(self, gst::LibraryError::Settings, ("{text}"));
             gst::StateChangeError
         };
         let plan = settings.plan().map_err(|e| fail(e.to_string()))?;
@@ -208,7 +208,7 @@ impl PsnrSink {
             None => None,
             Some((path, format)) => Some(Log::create(path, *format).map_err(|e| {
                 let text = format!("cannot write {}: {e}", path.display());
-                gst::element_imp_error!(self, gst::ResourceError::OpenWrite, ["{text}"]);
+                gst::element_imp_error!(self, gst::ResourceError::OpenWrite, ("{text}"));
                 gst::StateChangeError
             })?),
         };
@@ -298,7 +298,7 @@ impl PsnrSink {
                     gst::element_imp_error!(
                         self,
                         gst::CoreError::Negotiation,
-                        ["{name}: a frame came before its caps"]
+                        ("{name}: a frame came before its caps")
                     );
                     return Err(gst::FlowError::NotNegotiated);
                 };
@@ -347,17 +347,15 @@ impl PsnrSink {
                 }
             }
             if let Some(starved) = starved {
-                state.failed = true;
                 drop(state);
-                self.shared.changed.notify_all();
                 gst::element_imp_error!(
                     self,
                     gst::StreamError::Failed,
-                    [
-                        "{name} has {max} frames waiting for {starved}, which the same thread \
-                         feeds: put a queue after each branch of the tee (or raise max-queue)"
-                    ]
+                    ("{name} has {max} frames waiting for {starved}, which the same thread \
+                         feeds: put a queue after each branch of the tee (or raise max-queue)")
                 );
+                self.shared.lock().failed = true;
+                self.shared.changed.notify_all();
                 return Err(gst::FlowError::Error);
             }
             state = self.shared.wait(state);
@@ -407,7 +405,7 @@ impl PsnrSink {
                     gst::element_imp_error!(
                         self,
                         gst::StreamError::Format,
-                        ["{name}: the segment is not in time"]
+                        ("{name}: the segment is not in time")
                     );
                     return false;
                 };

@@ -274,7 +274,7 @@ impl Worker {
             gst::element_warning!(
                 self.element,
                 gst::StreamError::Failed,
-                ["a stream had not one pair of frames to compare"]
+                ("a stream had not one pair of frames to compare")
             );
         }
         let eos = gst::message::Eos::builder()
@@ -310,9 +310,10 @@ impl Worker {
     }
 
     fn fail(&self, code: gst::StreamError, text: &str) {
+        // First, so that it is on the bus before what the sources say about their flow.
+        gst::element_error!(self.element, code, ("{}", text));
         self.shared.lock().failed = true;
         self.shared.changed.notify_all();
-        gst::element_error!(self.element, code, ["{}", text]);
     }
 }
 
