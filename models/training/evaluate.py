@@ -11,6 +11,7 @@ x264 at CRF 28, upscaled, compared with the frames before all that.
 import argparse
 import configparser
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -244,7 +245,9 @@ def main():
             text += clip_table(models, scores) + "\n"
             results[f"clips-x{scale}-crf{crf}"] = scores
     if args.timing:
-        text += "## Speed\n\nONNX Runtime, CPU, float32, 640x360 in; median of one frame in ms.\n\n"
+        text += "## Speed\n\nONNX Runtime, CPU, float32, 640x360 in; median of one frame in ms;"
+        text += f" load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores (what else ran"
+        text += " on the machine counts: only a quiet one gives figures to rely on).\n\n"
         rows = [[p.stem, *(f"{milliseconds(p, threads):.1f}" for threads in (1, 2))] for p in paths]
         text += table(["model", "1 thread", "2 threads"], rows) + "\n"
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,8 @@ use crate::encoder::Codec;
 use crate::failure::{Exit, Failure};
 use crate::job::{self, Options};
 use crate::plan::Wishes;
-use crate::plugins;
 use crate::report::Reporter;
+use crate::{doctor, models, plugins};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +32,43 @@ enum Command {
     /// Upscale a video file; sound, subtitles, times and colour stay as they are
     #[command(after_help = EXIT_CODES)]
     Upscale(Box<Upscale>),
+    /// The networks: which there are, whether they load, how fast they are
+    Models {
+        #[command(subcommand)]
+        what: Models,
+        /// A folder of models to look in first
+        #[arg(long, global = true, value_name = "DIR")]
+        model_dir: Option<PathBuf>,
+    },
+    /// What is installed, what is missing, and the command that mends it
+    Doctor,
+}
+
+#[derive(Debug, Subcommand)]
+enum Models {
+    /// Names, aliases and files
+    List,
+    /// What is known of one
+    Info {
+        /// Name or file
+        name: String,
+    },
+    /// Load one, or all
+    Verify {
+        /// Name or file
+        name: Option<String>,
+    },
+    /// Frames a second in the element
+    Bench {
+        /// Name or file
+        name: String,
+        /// Size of the input
+        #[arg(long, default_value = "640x360", value_parser = parse_size)]
+        size: (u32, u32),
+        /// Number of frames
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..1_000_000))]
+        frames: u32,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -47,7 +84,7 @@ struct Upscale {
     /// Where to look for models by name
     #[arg(long, value_name = "DIR", help_heading = "Upscaling")]
     model_dir: Option<String>,
-    /// How many times larger; chooses luma-xN unless --model is given, and resizes where the model's scale is another
+    /// How many times larger; luma-x2 or, above 2, luma-x4 unless --model is given; Lanczos makes up the difference
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8), help_heading = "Upscaling")]
     scale: Option<u32>,
     /// Exact size of the output: the network first, then Lanczos
@@ -205,7 +242,8 @@ impl Upscale {
         };
         // The folder first: it decides what the name means.
         set("model-dir", self.model_dir);
-        let by_scale = self.scale.filter(|s| *s > 1).map(|s| format!("luma-x{s}"));
+        // Three times is four times and a filter: better than twice and a filter.
+        let by_scale = self.scale.filter(|s| *s > 2).map(|_| "luma-x4".to_string());
         set(
             "model",
             Some(self.model.or(by_scale).unwrap_or_else(|| "luma-x2".into())),
@@ -279,19 +317,30 @@ pub fn run() -> i32 {
             };
         }
     };
-    match cli.command {
+    let mut reporter = Reporter::new(false, false);
+    let result = plugins::init().and_then(|()| match cli.command {
         Command::Upscale(args) => {
-            let mut reporter = Reporter::new(args.json, args.quiet);
-            let result = plugins::init()
-                .and_then(|()| args.options())
-                .and_then(|options| job::upscale(&options, &signals()?, &mut reporter));
-            match result {
-                Ok(exit) => exit as i32,
-                Err(failure) => {
-                    reporter.error(&failure);
-                    failure.exit as i32
+            reporter = Reporter::new(args.json, args.quiet);
+            job::upscale(&args.options()?, &signals()?, &mut reporter)
+        }
+        Command::Models { what, model_dir } => {
+            let dir = model_dir.as_deref();
+            match what {
+                Models::List => models::list(dir),
+                Models::Info { name } => models::info(dir, &name),
+                Models::Verify { name } => models::verify(dir, name.as_deref()),
+                Models::Bench { name, size, frames } => {
+                    models::bench(dir, &name, size.0, size.1, frames)
                 }
             }
+        }
+        Command::Doctor => doctor::run(),
+    });
+    match result {
+        Ok(exit) => exit as i32,
+        Err(failure) => {
+            reporter.error(&failure);
+            failure.exit as i32
         }
     }
 }

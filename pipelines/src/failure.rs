@@ -98,7 +98,7 @@ impl Failure {
         if err.matches(gst::CoreError::MissingPlugin)
             || err.matches(gst::StreamError::CodecNotFound)
         {
-            return Self::new(format!("{}", err.message().trim_end_matches('.')))
+            return Self::new(err.message().trim_end_matches('.'))
                 .hint("a decoder or demuxer is not installed: apt install gstreamer1.0-libav gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly, then `gst-neural doctor`");
         }
         // The first line of the debug text is "file(line): function (): path:"; the cause follows.

@@ -1,14 +1,20 @@
 //! The pipeline of a job.
 
+use crate::branches;
 use crate::encoder::Settings;
 use crate::failure::{Failure, make};
 use crate::job::Options;
-use crate::plan::{Action, Container, Note, Plan, Rotation, is_markup};
+use crate::parts::{
+    add_chain, byte_queue, decoder, fail, flip, frame_queue, link_later, muxer, sink_pad, to_muxer,
+    upscaler,
+};
+use crate::plan::{Action, Container, Note, Plan, Rotation};
 use crate::probe::{
     ColourSource, Kind, Source, hide_container_colour, link_source, source as open,
 };
 use crate::report::StreamLine;
 use crate::timing::{self, Control, Cut, Track};
+use crate::watch::{Described, drop_orientation, watch_muxed, watch_raw};
 use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,6 +33,9 @@ struct Entry {
     track: Arc<Track>,
 }
 
+/// The parser's pads and the probes that hold them.
+type HeldPads = Arc<Mutex<Vec<(gst::Pad, Option<gst::PadProbeId>)>>>;
+
 /// A pipeline, built but not started.
 #[derive(Debug)]
 pub struct Graph {
@@ -44,7 +53,7 @@ pub struct Graph {
     pub notes: Vec<Note>,
     upscaler: gst::Element,
     entries: Vec<Entry>,
-    pads: Arc<Mutex<Vec<(gst::Pad, Option<gst::PadProbeId>)>>>,
+    pads: HeldPads,
     complete: Arc<AtomicBool>,
     control: Arc<Control>,
     video: Arc<Track>,
@@ -62,55 +71,6 @@ pub struct Counts {
     pub reached_ns: u64,
     /// Length of the output's video.
     pub video_end_ns: u64,
-}
-
-fn fail(e: impl std::fmt::Display) -> Failure {
-    Failure::new(format!("the pipeline cannot be built: {e}"))
-}
-
-fn sink_pad(element: &gst::Element) -> Result<gst::Pad, Failure> {
-    element
-        .static_pad("sink")
-        .ok_or_else(|| fail(format!("{} has no sink pad", element.name())))
-}
-
-fn src_pad(element: &gst::Element) -> Result<gst::Pad, Failure> {
-    element
-        .static_pad("src")
-        .ok_or_else(|| fail(format!("{} has no source pad", element.name())))
-}
-
-/// A queue bounded by bytes alone: the muxer waits for the slowest stream, however far it is behind.
-fn byte_queue(mebibytes: u32) -> Result<gst::Element, Failure> {
-    let queue = make("queue")?;
-    queue.set_property("max-size-time", 0u64);
-    queue.set_property("max-size-buffers", 0u32);
-    queue.set_property("max-size-bytes", mebibytes << 20);
-    Ok(queue)
-}
-
-/// A queue of a few raw frames, so that its two sides work at the same time.
-fn frame_queue(frames: u32) -> Result<gst::Element, Failure> {
-    let queue = make("queue")?;
-    queue.set_property("max-size-time", 0u64);
-    queue.set_property("max-size-buffers", frames);
-    queue.set_property("max-size-bytes", 0u32);
-    Ok(queue)
-}
-
-fn decoder() -> Result<gst::Element, Failure> {
-    let decoder = make("decodebin")?;
-    decoder.set_property("force-sw-decoders", true);
-    Ok(decoder)
-}
-
-/// Links the pad that a decoder makes later.
-fn link_later(decoder: &gst::Element, sink: gst::Pad) {
-    decoder.connect_pad_added(move |_, pad| {
-        if !sink.is_linked() {
-            let _ = pad.link(&sink);
-        }
-    });
 }
 
 impl Graph {
@@ -258,81 +218,17 @@ impl Graph {
                     raw = Some(raw_pad);
                     sink_pad(&entry)?
                 }
-                Action::Copy(parser) => {
-                    let mut chain = vec![byte_queue(64)?];
-                    if let Some(parser) = parser {
-                        chain.push(make(parser)?);
-                    }
-                    let (first, last) = add_chain(&pipeline, &chain)?;
-                    let mut caps = stream.caps.clone();
-                    if let (Some(_), Some(s)) = (parser, caps.make_mut().structure_mut(0)) {
-                        s.remove_fields([
-                            "stream-format",
-                            "framed",
-                            "parsed",
-                            "alignment",
-                            "codec_data",
-                        ]);
-                    }
-                    if *parser == Some("ssaparse") {
-                        caps = gst::Caps::builder("text/x-raw")
-                            .field("format", "utf8")
-                            .build();
-                    }
-                    let entry = sink_pad(&first)?;
-                    let cut = match stream.kind {
-                        Kind::Subtitle => Cut::Text,
-                        _ => Cut::Packets {
-                            lead: plan.container.is_iso(),
-                        },
-                    };
-                    if is_markup(&stream.caps) {
-                        plain_text(&entry);
-                        caps = gst::Caps::builder("text/x-raw")
-                            .field("format", "utf8")
-                            .build();
-                    }
-                    to_muxer(&mux, plan.container, &caps, &last)?;
-                    timing::install(&entry, control, &track, cut);
-                    timing::install_tail(&src_pad(&chain[0])?, control, &track);
-                    entry
-                }
+                Action::Copy(parser) => branches::copy(
+                    &pipeline,
+                    &mux,
+                    plan.container,
+                    stream,
+                    *parser,
+                    control,
+                    &track,
+                )?,
                 Action::Encode(encoder) => {
-                    let entry = byte_queue(64)?;
-                    let decode = decoder()?;
-                    pipeline.add_many([&entry, &decode]).map_err(fail)?;
-                    entry.link(&decode).map_err(fail)?;
-                    let mut chain = vec![
-                        make("audioconvert")?,
-                        make("audioresample")?,
-                        make(encoder)?,
-                    ];
-                    let parser = match *encoder {
-                        "opusenc" => Some("opusparse"),
-                        "vorbisenc" => None,
-                        _ => Some("aacparse"),
-                    };
-                    if let Some(parser) = parser.filter(|p| gst::ElementFactory::find(p).is_some())
-                    {
-                        chain.push(make(parser)?);
-                    }
-                    chain.push(byte_queue(64)?);
-                    let (first, last) = add_chain(&pipeline, &chain)?;
-                    let name = match *encoder {
-                        "opusenc" => "audio/x-opus",
-                        "vorbisenc" => "audio/x-vorbis",
-                        _ => "audio/mpeg",
-                    };
-                    let mut caps = gst::Caps::new_empty_simple(name);
-                    if name == "audio/mpeg" {
-                        caps.make_mut().set("mpegversion", 4i32);
-                    }
-                    to_muxer(&mux, plan.container, &caps, &last)?;
-                    let raw_pad = sink_pad(&first)?;
-                    timing::install(&raw_pad, control, &track, Cut::Samples);
-                    timing::install_tail(&src_pad(&last)?, control, &track);
-                    link_later(&decode, raw_pad);
-                    sink_pad(&entry)?
+                    branches::encode(&pipeline, &mux, plan.container, encoder, control, &track)?
                 }
             };
             entries.push(Entry {
@@ -580,227 +476,6 @@ impl Drop for Graph {
     fn drop(&mut self) {
         let _ = self.pipeline.set_state(gst::State::Null);
     }
-}
-
-fn muxer(container: Container) -> Result<gst::Element, Failure> {
-    let mux = make(container.muxer())?;
-    if container.is_iso() {
-        // 90 kHz holds every frame rate and time in use exactly, or to 11 us.
-        mux.set_property("movie-timescale", 90_000u32);
-    }
-    Ok(mux)
-}
-
-fn to_muxer(
-    mux: &gst::Element,
-    container: Container,
-    caps: &gst::Caps,
-    last: &gst::Element,
-) -> Result<gst::Pad, Failure> {
-    let name = container
-        .template_for(caps)
-        .ok_or_else(|| fail(format!("{} does not take {caps}", container.name())))?;
-    let template = mux
-        .pad_template(&name)
-        .ok_or_else(|| fail(format!("no template {name}")))?;
-    let pad = mux
-        .request_pad(&template, None, None)
-        .ok_or_else(|| fail(format!("no pad {name}")))?;
-    if container.is_iso() && name.starts_with("video") {
-        pad.set_property("trak-timescale", 90_000u32);
-    }
-    src_pad(last)?.link(&pad).map_err(fail)?;
-    Ok(pad)
-}
-
-fn add_chain(
-    pipeline: &gst::Pipeline,
-    chain: &[gst::Element],
-) -> Result<(gst::Element, gst::Element), Failure> {
-    pipeline.add_many(chain).map_err(fail)?;
-    gst::Element::link_many(chain).map_err(fail)?;
-    match (chain.first(), chain.last()) {
-        (Some(first), Some(last)) => Ok((first.clone(), last.clone())),
-        _ => Err(fail("an empty chain")),
-    }
-}
-
-/// Makes `nnupscale` with the user's settings and asks for its scale.
-fn upscaler(options: &Options) -> Result<(gst::Element, u32), Failure> {
-    crate::plugins::ensure_nnupscale()?;
-    let element = make("nnupscale")?;
-    for (name, value) in &options.element {
-        let pspec = element
-            .find_property(name)
-            .ok_or_else(|| Failure::new(format!("this nnupscale has no property `{name}`")))?;
-        // The text is checked first: setting a property from a wrong one would end the program.
-        if gst::glib::Value::deserialize_with_pspec(value, &pspec).is_err() {
-            return Err(Failure::usage(format!(
-                "--{name} {value}: not a value for it"
-            )));
-        }
-        element.set_property_from_str(name, value);
-    }
-    let bus = gst::Bus::new();
-    element.set_bus(Some(&bus));
-    // It loads its model on the way to PAUSED.
-    let state = element.set_state(gst::State::Paused);
-    let message = bus.pop_filtered(&[gst::MessageType::Error]);
-    let scale = element.property_value("scale");
-    let _ = element.set_state(gst::State::Null);
-    element.set_bus(None::<&gst::Bus>);
-    if state.is_err() {
-        return Err(match message.as_ref().map(|m| m.view()) {
-            Some(gst::MessageView::Error(e)) => Failure::from_gst(e),
-            _ => Failure::new("nnupscale does not start"),
-        });
-    }
-    let scale = scale
-        .get::<i32>()
-        .map(|s| s.max(0) as u32)
-        .or_else(|_| scale.get::<u32>())
-        .unwrap_or(0);
-    if scale == 0 {
-        return Err(Failure::new("nnupscale does not say the model's scale"));
-    }
-    Ok((element, scale))
-}
-
-fn flip(orientation: &str) -> Result<gst::Element, Failure> {
-    let flip = make("videoflip")?;
-    flip.set_property_from_str(
-        "video-direction",
-        match orientation {
-            "rotate-90" => "90r",
-            "rotate-180" => "180",
-            "rotate-270" => "90l",
-            "flip-rotate-0" => "horiz",
-            "flip-rotate-90" => "ul-lr",
-            "flip-rotate-180" => "vert",
-            "flip-rotate-270" => "ur-ll",
-            _ => "identity",
-        },
-    );
-    Ok(flip)
-}
-
-/// The pixels are turned, so the tag must not turn them again.
-fn drop_orientation(pad: &gst::Pad) {
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
-        if let Some(gst::PadProbeData::Event(event)) = &info.data
-            && let gst::EventView::Tag(tag) = event.view()
-            && tag.tag().get::<gst::tags::ImageOrientation>().is_some()
-        {
-            let mut tags = tag.tag_owned();
-            tags.make_mut().remove::<gst::tags::ImageOrientation>();
-            info.data = Some(gst::PadProbeData::Event(gst::event::Tag::new(tags)));
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
-/// The fields of the decoded caps that the output's header must repeat.
-type Described = Arc<Mutex<Vec<(&'static str, gst::glib::SendValue)>>>;
-
-/// Notes what the decoded frames are said to be, after putting in what the decoder does not know.
-fn watch_raw(pad: &gst::Pad, forced: Option<String>, rate: bool, described: &Described) {
-    let described = Arc::clone(described);
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        if let Some(gst::PadProbeData::Event(event)) = &info.data
-            && let gst::EventView::Caps(c) = event.view()
-        {
-            let mut caps = c.caps_owned();
-            // av1enc of GStreamer 1.22 divides by the rate, even by "variable". The times stay.
-            if rate
-                && let Some(s) = caps.make_mut().structure_mut(0)
-                && !s
-                    .get::<gst::Fraction>("framerate")
-                    .is_ok_and(|f| f.numer() > 0)
-            {
-                s.set("framerate", gst::Fraction::new(30, 1));
-            }
-            if let (Some(c), Some(s)) = (&forced, caps.make_mut().structure_mut(0)) {
-                s.set("colorimetry", c.as_str());
-            }
-            if let Some(s) = caps.structure(0) {
-                *described.lock().unwrap_or_else(PoisonError::into_inner) = [
-                    "colorimetry",
-                    "mastering-display-info",
-                    "content-light-level",
-                ]
-                .into_iter()
-                .filter_map(|name| Some((name, s.value(name).ok()?.clone())))
-                .collect();
-            }
-            info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
-/// Turns GStreamer's markup into plain text, which is what muxers take.
-fn plain_text(pad: &gst::Pad) {
-    let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    pad.add_probe(mask, |_, info| {
-        match &info.data {
-            Some(gst::PadProbeData::Event(event)) => {
-                if let gst::EventView::Caps(c) = event.view()
-                    && is_markup(c.caps())
-                {
-                    let caps = gst::Caps::builder("text/x-raw")
-                        .field("format", "utf8")
-                        .build();
-                    info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
-                }
-            }
-            Some(gst::PadProbeData::Buffer(buffer)) => {
-                let text = buffer
-                    .map_readable()
-                    .map(|m| String::from_utf8_lossy(&m).into_owned());
-                if let Ok(text) = text {
-                    let mut plain =
-                        gst::Buffer::from_slice(crate::plan::strip_markup(&text).into_bytes());
-                    let fresh = plain.make_mut();
-                    fresh.set_pts(buffer.pts());
-                    fresh.set_dts(buffer.dts());
-                    fresh.set_duration(buffer.duration());
-                    info.data = Some(gst::PadProbeData::Buffer(plain));
-                }
-            }
-            _ => {}
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
-/// Counts the packets that reach the muxer, and tells it what the encoder or its parser forgets.
-fn watch_muxed(pad: &gst::Pad, muxed: &Arc<AtomicU64>, described: &Described) {
-    let (muxed, described) = (Arc::clone(muxed), Arc::clone(described));
-    pad.add_probe(
-        gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM,
-        move |_, info| {
-            match &info.data {
-                Some(gst::PadProbeData::Buffer(_)) => {
-                    muxed.fetch_add(1, Ordering::SeqCst);
-                }
-                Some(gst::PadProbeData::Event(event)) => {
-                    if let gst::EventView::Caps(c) = event.view() {
-                        let mut caps = c.caps_owned();
-                        if let Some(s) = caps.make_mut().structure_mut(0) {
-                            for (name, value) in
-                                &*described.lock().unwrap_or_else(PoisonError::into_inner)
-                            {
-                                s.set_value(*name, value.clone());
-                            }
-                        }
-                        info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
-                    }
-                }
-                _ => {}
-            }
-            gst::PadProbeReturn::Ok
-        },
-    );
 }
 
 /// How many frames `length_ns` has at the source's nominal rate.

@@ -5,16 +5,21 @@
 //! the pipeline, [`run`] drives it to its end, and [`output`] puts the finished file under its name.
 #![deny(missing_docs)]
 
+mod branches;
 pub mod cli;
+pub mod doctor;
 pub mod encoder;
 pub mod failure;
 pub mod graph;
 pub mod job;
+pub mod models;
 pub mod mp4;
 pub mod output;
+mod parts;
 pub mod plan;
 pub mod plugins;
 pub mod probe;
 pub mod report;
 pub mod run;
 pub mod timing;
+mod watch;

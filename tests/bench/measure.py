@@ -46,7 +46,8 @@ def element_fps(properties: str, frames: np.ndarray, *, format: str = "I420",
 
 def bare_fps(model: pathlib.Path, frames: np.ndarray) -> float:
     """Frames a second of the bare session: the same net, no frame in or out."""
-    net = session(model, THREADS)
+    # Idle threads sleep, as nnupscale's do: where other work runs beside it, this side gains by it.
+    net = session(model, THREADS, spin=False)
     name = net.get_inputs()[0].name
     luma = frames[:, : WIDTH * HEIGHT].reshape(-1, 1, 1, HEIGHT, WIDTH).astype(np.float32) / 255
     net.run(None, {name: luma[0]})

@@ -112,7 +112,8 @@ def main() -> None:
             ("The element against the bare session",
              "640x360 to twice (or four times) that, I420 frames of `examples/media/rooftop_360p.mp4` in and "
              "out of nnupscale; beside it a Python ONNX Runtime session that only runs the net on luma that is "
-             "float already, with no frame in or out. 1.00: moving pixels costs nothing.",
+             "float already, with no frame in or out, and whose idle threads sleep as the element's do. 1.00: moving "
+             "pixels costs nothing; more than that is won by rewriting the net when it is loaded.",
              shipped(args.rounds)),
             ("The program against a Python pipeline",
              f"The whole clip (150 frames, sound copied), libx264 {PRESET} crf {CRF} in both; PyAV and ONNX "
@@ -130,7 +131,7 @@ def main() -> None:
         "a ratio is the median of the rounds' ratios).", "",
         *(f"- {line}" for line in measure.versions()),
         f"- load average before the run: {load:.1f}"
-        + (" (other work ran beside it: read the ratios, not the absolute figures)" if load > 1 else ""),
+        + (" (other work ran beside it: the absolute figures are low and the ratios rough)" if load > 1 else ""),
     ]
     for title, text, rows in sections:
         lines += ["", f"## {title}", "", text, "", *rows]

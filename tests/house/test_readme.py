@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import sys
 
 import pytest
 
@@ -45,3 +46,17 @@ def test_line_runs_as_it_stands(line: str, tmp_path: pathlib.Path) -> None:
             (tmp_path / entry.name).symlink_to(entry)
     env = environment(GST_PLUGIN_PATH=str(ROOT / "target" / "release"))
     run(f"set -euo pipefail\n{line}", env=env, cwd=tmp_path, timeout=180).succeeded()
+
+
+PAGES = [p for p in ROOT.rglob("*.md") if not {"target", "build", ".deps"} & set(p.relative_to(ROOT).parts)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: pathlib.Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
+
+
+def test_the_table_of_properties_is_that_of_the_element() -> None:
+    run([sys.executable, "packaging/properties.py", "--check"]).succeeded()

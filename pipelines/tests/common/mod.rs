@@ -44,15 +44,6 @@ pub fn upscale(input: &Path, output: &Path) -> Command {
         .arg("--model-dir")
         .arg(root().join("models"))
         .stdin(Stdio::null());
-    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
-        for place in [".deps", "../../main/.deps"] {
-            let lib = root().join(place).join("onnxruntime/lib/libonnxruntime.so");
-            if lib.is_file() {
-                command.env("ORT_DYLIB_PATH", lib);
-                break;
-            }
-        }
-    }
     command
 }
 
@@ -70,7 +61,12 @@ pub fn expect(command: &mut Command, code: i32) -> String {
     let said = text(&output);
     assert_eq!(output.status.code(), Some(code), "{command:?}\n{said}");
     assert!(!said.contains("panicked"), "{said}");
-    assert!(!said.contains("CRITICAL"), "{said}");
+    // av1enc of GStreamer 1.22 complains of a variable rate, once, and goes on.
+    let complaints = said
+        .lines()
+        .filter(|l| l.contains("CRITICAL") && !l.contains("uint64_scale_int"))
+        .count();
+    assert_eq!(complaints, 0, "{said}");
     said
 }
 

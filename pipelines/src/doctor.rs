@@ -1,0 +1,118 @@
+//! `gst-neural doctor`: what is installed, what is missing, and the command that mends it.
+
+use crate::failure::{Exit, Failure, package_of};
+use crate::models::roots;
+use crate::plugins;
+use gstneural_inference::{ModelStore, runtime};
+
+/// Without these nothing works.
+const NEEDED: &[&str] = &[
+    "filesrc",
+    "parsebin",
+    "decodebin",
+    "videoconvert",
+    "x264enc",
+    "h264parse",
+    "mp4mux",
+    "qtdemux",
+    "avdec_h264",
+];
+/// Each of these is for some jobs.
+const WANTED: &[&str] = &[
+    "x265enc",
+    "av1enc",
+    "vp9enc",
+    "matroskamux",
+    "webmmux",
+    "qtmux",
+    "mpegtsmux",
+    "matroskademux",
+    "tsdemux",
+    "avenc_aac",
+    "opusenc",
+    "aacparse",
+    "avdec_h265",
+    "y4mdec",
+    "videoflip",
+    "videoscale",
+];
+
+/// What a user chooses by name, and the element behind each.
+const CHOICES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "encoders",
+        &[
+            ("x264", "x264enc"),
+            ("x265", "x265enc"),
+            ("av1", "av1enc"),
+            ("vp9", "vp9enc"),
+        ],
+    ),
+    (
+        "containers",
+        &[
+            ("mp4", "mp4mux"),
+            ("mov", "qtmux"),
+            ("mkv", "matroskamux"),
+            ("webm", "webmmux"),
+            ("ts", "mpegtsmux"),
+        ],
+    ),
+];
+
+/// Prints the findings; an error if an upscale could not run.
+pub fn run() -> Result<Exit, Failure> {
+    let mut healthy = true;
+    println!("GStreamer     {}", gst::version_string());
+    for (list, needed) in [(NEEDED, true), (WANTED, false)] {
+        for name in list {
+            if gst::ElementFactory::find(name).is_none() {
+                healthy &= !needed;
+                let fix = package_of(name)
+                    .map(|p| format!(": apt install {p}"))
+                    .unwrap_or_default();
+                println!(
+                    "{}  element {name}{fix}",
+                    if needed { "MISSING" } else { "missing" }
+                );
+            }
+        }
+    }
+    match plugins::ensure_nnupscale() {
+        Ok(()) => println!("nnupscale     found"),
+        Err(e) => {
+            healthy = false;
+            println!("MISSING  {e}");
+        }
+    }
+    match runtime::environment(&roots()) {
+        Ok(_) => println!(
+            "ONNX Runtime  {}",
+            runtime::description().unwrap_or("loaded")
+        ),
+        Err(e) => {
+            healthy = false;
+            println!(
+                "MISSING  ONNX Runtime: packaging/setup.sh installs it, or ORT_DYLIB_PATH names it ({e})"
+            );
+        }
+    }
+    let models = ModelStore::new(None, &roots()).list().len();
+    if models == 0 {
+        healthy = false;
+        println!("MISSING  models: GST_NEURAL_MODEL_PATH names their folder");
+    } else {
+        println!("models        {models}");
+    }
+    for (what, choices) in CHOICES {
+        let there: Vec<&str> = choices
+            .iter()
+            .filter(|(_, element)| gst::ElementFactory::find(element).is_some())
+            .map(|(name, _)| *name)
+            .collect();
+        println!("{what:<13} {}", there.join(" "));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    println!("devices       cpu ({cores} threads)");
+    Ok(if healthy { Exit::Ok } else { Exit::Error })
+}

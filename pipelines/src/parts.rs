@@ -1,0 +1,157 @@
+//! The parts that pipelines are put together from.
+
+use crate::failure::{Failure, make};
+use crate::job::Options;
+use crate::plan::Container;
+use gst::prelude::*;
+
+pub(crate) fn fail(e: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("the pipeline cannot be built: {e}"))
+}
+
+pub(crate) fn sink_pad(element: &gst::Element) -> Result<gst::Pad, Failure> {
+    element
+        .static_pad("sink")
+        .ok_or_else(|| fail(format!("{} has no sink pad", element.name())))
+}
+
+pub(crate) fn src_pad(element: &gst::Element) -> Result<gst::Pad, Failure> {
+    element
+        .static_pad("src")
+        .ok_or_else(|| fail(format!("{} has no source pad", element.name())))
+}
+
+/// A queue bounded by bytes alone: the muxer waits for the slowest stream, however far it is behind.
+pub(crate) fn byte_queue(mebibytes: u32) -> Result<gst::Element, Failure> {
+    let queue = make("queue")?;
+    queue.set_property("max-size-time", 0u64);
+    queue.set_property("max-size-buffers", 0u32);
+    queue.set_property("max-size-bytes", mebibytes << 20);
+    Ok(queue)
+}
+
+/// A queue of a few raw frames, so that its two sides work at the same time.
+pub(crate) fn frame_queue(frames: u32) -> Result<gst::Element, Failure> {
+    let queue = make("queue")?;
+    queue.set_property("max-size-time", 0u64);
+    queue.set_property("max-size-buffers", frames);
+    queue.set_property("max-size-bytes", 0u32);
+    Ok(queue)
+}
+
+pub(crate) fn decoder() -> Result<gst::Element, Failure> {
+    let decoder = make("decodebin")?;
+    decoder.set_property("force-sw-decoders", true);
+    Ok(decoder)
+}
+
+/// Links the pad that a decoder makes later.
+pub(crate) fn link_later(decoder: &gst::Element, sink: gst::Pad) {
+    decoder.connect_pad_added(move |_, pad| {
+        if !sink.is_linked() {
+            let _ = pad.link(&sink);
+        }
+    });
+}
+
+pub(crate) fn muxer(container: Container) -> Result<gst::Element, Failure> {
+    let mux = make(container.muxer())?;
+    if container.is_iso() {
+        // 90 kHz holds every frame rate and time in use exactly, or to 11 us.
+        mux.set_property("movie-timescale", 90_000u32);
+    }
+    Ok(mux)
+}
+
+pub(crate) fn to_muxer(
+    mux: &gst::Element,
+    container: Container,
+    caps: &gst::Caps,
+    last: &gst::Element,
+) -> Result<gst::Pad, Failure> {
+    let name = container
+        .template_for(caps)
+        .ok_or_else(|| fail(format!("{} does not take {caps}", container.name())))?;
+    let template = mux
+        .pad_template(&name)
+        .ok_or_else(|| fail(format!("no template {name}")))?;
+    let pad = mux
+        .request_pad(&template, None, None)
+        .ok_or_else(|| fail(format!("no pad {name}")))?;
+    if container.is_iso() && name.starts_with("video") {
+        pad.set_property("trak-timescale", 90_000u32);
+    }
+    src_pad(last)?.link(&pad).map_err(fail)?;
+    Ok(pad)
+}
+
+pub(crate) fn add_chain(
+    pipeline: &gst::Pipeline,
+    chain: &[gst::Element],
+) -> Result<(gst::Element, gst::Element), Failure> {
+    pipeline.add_many(chain).map_err(fail)?;
+    gst::Element::link_many(chain).map_err(fail)?;
+    match (chain.first(), chain.last()) {
+        (Some(first), Some(last)) => Ok((first.clone(), last.clone())),
+        _ => Err(fail("an empty chain")),
+    }
+}
+
+/// Makes `nnupscale` with the user's settings and asks for its scale.
+pub(crate) fn upscaler(options: &Options) -> Result<(gst::Element, u32), Failure> {
+    crate::plugins::ensure_nnupscale()?;
+    let element = make("nnupscale")?;
+    for (name, value) in &options.element {
+        let pspec = element
+            .find_property(name)
+            .ok_or_else(|| Failure::new(format!("this nnupscale has no property `{name}`")))?;
+        // The text is checked first: setting a property from a wrong one would end the program.
+        if gst::glib::Value::deserialize_with_pspec(value, &pspec).is_err() {
+            return Err(Failure::usage(format!(
+                "--{name} {value}: not a value for it"
+            )));
+        }
+        element.set_property_from_str(name, value);
+    }
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    // It loads its model on the way to PAUSED.
+    let state = element.set_state(gst::State::Paused);
+    let message = bus.pop_filtered(&[gst::MessageType::Error]);
+    let scale = element.property_value("scale");
+    let _ = element.set_state(gst::State::Null);
+    element.set_bus(None::<&gst::Bus>);
+    if state.is_err() {
+        return Err(match message.as_ref().map(|m| m.view()) {
+            Some(gst::MessageView::Error(e)) => Failure::from_gst(e),
+            _ => Failure::new("nnupscale does not start"),
+        });
+    }
+    let scale = scale
+        .get::<i32>()
+        .map(|s| s.max(0) as u32)
+        .or_else(|_| scale.get::<u32>())
+        .unwrap_or(0);
+    if scale == 0 {
+        return Err(Failure::new("nnupscale does not say the model's scale"));
+    }
+    Ok((element, scale))
+}
+
+pub(crate) fn flip(orientation: &str) -> Result<gst::Element, Failure> {
+    let flip = make("videoflip")?;
+    flip.set_property_from_str(
+        "video-direction",
+        match orientation {
+            "rotate-90" => "90r",
+            "rotate-180" => "180",
+            "rotate-270" => "90l",
+            "flip-rotate-0" => "horiz",
+            "flip-rotate-90" => "ul-lr",
+            "flip-rotate-180" => "vert",
+            "flip-rotate-270" => "ur-ll",
+            _ => "identity",
+        },
+    );
+    Ok(flip)
+}
