@@ -572,7 +572,10 @@ fn eos_comes_once_to_who_stays_in_playing() {
     // Longer than it takes the element to ask its bin again.
     while begun.elapsed() < Duration::from_millis(1800) {
         let message = bus.timed_pop(gst::ClockTime::from_mseconds(100));
-        ends += message.iter().filter(|m| m.type_() == gst::MessageType::Eos).count();
+        ends += message
+            .iter()
+            .filter(|m| m.type_() == gst::MessageType::Eos)
+            .count();
     }
     assert_eq!(ends, 1);
     let (result, state, _) = pipeline.state(gst::ClockTime::from_seconds(5));
