@@ -35,7 +35,7 @@ readonly DEBIAN_PACKAGES=(
     libglib2.0-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
-    ffmpeg mkvtoolnix
+    ffmpeg mkvtoolnix chromium
     python3-venv python3-pip python3-gi python3-gst-1.0
     gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0
     shellcheck

@@ -1,9 +1,13 @@
 //! The command line.
 
+use crate::compare::args::{Compare, Task, command_line};
+use crate::compare::{self, upscale as upscalers};
 use crate::encoder::Codec;
 use crate::failure::{Exit, Failure};
 use crate::job::{self, Options};
+use crate::ladder::{self, Ladder};
 use crate::plan::Wishes;
+use crate::rates;
 use crate::report::Reporter;
 use crate::{doctor, models, plugins};
 use clap::{Args, Parser, Subcommand};
@@ -17,6 +21,7 @@ const EXIT_CODES: &str = "Exit codes:
   1    error; nothing was written under the output's name
   2    the command line makes no sense
   3    the input broke before its end; what was decoded is kept
+  4    compare: measured, but a limit of --fail-under or --fail-over is not kept
   130  stopped by Ctrl-C; what was done is kept (a second Ctrl-C throws it away)";
 
 /// Streaming super-resolution on GStreamer.
@@ -32,6 +37,12 @@ enum Command {
     /// Upscale a video file; sound, subtitles, times and colour stay as they are
     #[command(after_help = EXIT_CODES)]
     Upscale(Box<Upscale>),
+    /// Measure videos against a reference; tables, per-frame values, an HTML report
+    #[command(after_help = EXIT_CODES)]
+    Compare(Box<Compare>),
+    /// Encode a clip with several encoders and qualities: rate-distortion curves, BD-rates
+    #[command(after_help = EXIT_CODES)]
+    Ladder(Box<Ladder>),
     /// The networks: which there are, whether they load, how fast they are
     Models {
         #[command(subcommand)]
@@ -322,6 +333,23 @@ pub fn run() -> i32 {
         Command::Upscale(args) => {
             reporter = Reporter::new(args.json, args.quiet);
             job::upscale(&args.options()?, &signals()?, &mut reporter)
+        }
+        Command::Compare(args) => {
+            reporter = Reporter::new(args.json, args.quiet);
+            let interrupts = signals()?;
+            match args.task(command_line())? {
+                Task::Files(options) => compare::run(&options, &interrupts, &mut reporter),
+                Task::Upscalers(options, settings) => {
+                    upscalers::run(&options, &settings, &interrupts, &mut reporter)
+                }
+                Task::Curves(options, given) => {
+                    rates::run(&options, given, &interrupts, &mut reporter)
+                }
+            }
+        }
+        Command::Ladder(args) => {
+            reporter = Reporter::new(args.json, args.quiet);
+            ladder::run(&args, &command_line(), &signals()?, &mut reporter)
         }
         Command::Models { what, model_dir } => {
             let dir = model_dir.as_deref();

@@ -209,9 +209,12 @@ impl Settings {
                     Some(bps) => encoder
                         .set_property("target-bitrate", i32::try_from(bps).unwrap_or(i32::MAX)),
                     None => {
-                        // Constrained quality with a bound that is never reached is constant quality.
+                        // libvpx's constant quality is not to be had through vp9enc, and its
+                        // constrained quality goes far below the level where the rate allows it.
                         encoder.set_property_from_str("end-usage", "cq");
                         encoder.set_property("cq-level", crf as i32);
+                        encoder.set_property("min-quantizer", crf.saturating_sub(8) as i32);
+                        encoder.set_property("max-quantizer", (crf + 8).min(63) as i32);
                         encoder.set_property("target-bitrate", 1_000_000_000i32);
                     }
                 }

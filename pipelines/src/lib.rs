@@ -5,13 +5,16 @@
 //! the pipeline, [`run`] drives it to its end, and [`output`] puts the finished file under its name.
 #![deny(missing_docs)]
 
+pub mod bd_rate;
 mod branches;
 pub mod cli;
+pub mod compare;
 pub mod doctor;
 pub mod encoder;
 pub mod failure;
 pub mod graph;
 pub mod job;
+pub mod ladder;
 pub mod models;
 pub mod mp4;
 pub mod output;
@@ -19,6 +22,7 @@ mod parts;
 pub mod plan;
 pub mod plugins;
 pub mod probe;
+pub mod rates;
 pub mod report;
 pub mod run;
 pub mod timing;

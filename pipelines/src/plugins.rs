@@ -33,12 +33,21 @@ pub fn folders() -> Vec<PathBuf> {
 
 /// Makes `nnupscale` known to GStreamer: from its plugin path, else from beside the program.
 pub fn ensure_nnupscale() -> Result<(), Failure> {
-    let known = || gst::ElementFactory::find("nnupscale").is_some();
+    ensure("nnupscale", "nnupscale")
+}
+
+/// Makes `psnrsink` known to GStreamer: from its plugin path, else from beside the program.
+pub fn ensure_psnrsink() -> Result<(), Failure> {
+    ensure("psnrsink", "quality")
+}
+
+fn ensure(element: &str, plugin: &str) -> Result<(), Failure> {
+    let known = || gst::ElementFactory::find(element).is_some();
     if known() {
         return Ok(());
     }
     let file = format!(
-        "{}gstnnupscale{}",
+        "{}gst{plugin}{}",
         std::env::consts::DLL_PREFIX,
         std::env::consts::DLL_SUFFIX
     );
@@ -59,9 +68,9 @@ pub fn ensure_nnupscale() -> Result<(), Failure> {
         }
     }
     Err(match found {
-        Some(why) => Failure::new(format!("the plugin with `nnupscale` does not load: {why}")),
+        Some(why) => Failure::new(format!("the plugin with `{element}` does not load: {why}")),
         None => Failure::new(format!(
-            "GStreamer has no element `nnupscale`: {file} is neither in its plugin path nor beside the program"
+            "GStreamer has no element `{element}`: {file} is neither in its plugin path nor beside the program"
         ))
         .hint("set GST_PLUGIN_PATH to the folder that holds it"),
     })

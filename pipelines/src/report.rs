@@ -1,5 +1,7 @@
 //! What the program says: a bar or lines for people on stderr, JSON lines for scripts on stdout.
 
+pub mod html;
+
 use crate::failure::Failure;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -176,6 +178,36 @@ impl Reporter {
             start.encoder,
             start.container
         );
+        self.open_bar();
+    }
+
+    /// A job without an upscaled output begins: a line for people, a bar on a terminal.
+    pub fn begin(&mut self, line: &str) {
+        if !self.quiet {
+            eprintln!("{line}");
+            self.open_bar();
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        self.last = None;
+    }
+
+    /// An event of a job, for scripts.
+    pub fn event<T: Serialize>(&self, event: &str, body: &T) {
+        self.emit(event, body);
+    }
+
+    /// Whether events go to stdout.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    fn open_bar(&mut self) {
         if self.terminal {
             let bar =
                 ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr_with_hz(5));

@@ -1,0 +1,514 @@
+//! `gst-neural compare`: videos against a reference.
+//!
+//! [`run`] decodes each file once into one `psnrsink` ([`measure`]), prints a table, and writes
+//! what was asked for: frames as CSV, a report as HTML. The pictures of the report come from a
+//! second, partial pass ([`pictures`]) once it is known which frames are the worst.
+
+pub mod args;
+pub mod columns;
+pub mod graph;
+pub mod measure;
+mod page;
+pub mod pictures;
+pub(crate) mod table;
+pub mod upscale;
+
+use crate::failure::{Exit, Failure};
+use crate::output::PartFile;
+use crate::probe::{self, Source};
+use crate::report::Reporter;
+use crate::report::html::Column;
+use gstneural_metrics::Limits;
+use measure::{Expected, Measured};
+use serde::Serialize;
+use serde_json::json;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+/// Everything that the command line of `compare` says.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Path or URI of what the others should look like.
+    pub reference: String,
+    /// Paths or URIs.
+    pub candidates: Vec<String>,
+    /// How to measure.
+    pub settings: measure::Settings,
+    /// The limits on what should be more.
+    pub fail_under: Option<String>,
+    /// The limits on what should be less.
+    pub fail_over: Option<String>,
+    /// Where to write the values of every frame.
+    pub csv: Option<PathBuf>,
+    /// Where to write the report.
+    pub report: Option<PathBuf>,
+    /// Overwrite.
+    pub force: bool,
+    /// How many of the worst frames of each candidate the report shows.
+    pub worst: usize,
+    /// How they are stored.
+    pub pictures: pictures::Format,
+    /// How many times differences are amplified.
+    pub amplify: u32,
+    /// The command line, for the report.
+    pub command: String,
+}
+
+/// A video of a comparison.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subject {
+    /// What it is called in tables.
+    pub name: String,
+    /// Path or URI.
+    pub input: String,
+    /// Of its frames.
+    pub width: u32,
+    /// Of its frames.
+    pub height: u32,
+    /// Of its decoded frames.
+    pub format: String,
+    /// What it is coded with.
+    pub codec: String,
+    /// Frames a second, where that is fixed.
+    pub frame_rate: Option<f64>,
+    /// Its length.
+    pub duration_s: Option<f64>,
+    /// Size of the file.
+    pub bytes: Option<u64>,
+    /// Size of the file by its length.
+    pub bitrate_bps: Option<f64>,
+}
+
+impl Subject {
+    /// Looks at a file.
+    pub fn probe(input: &str, timeout: Duration) -> Result<(Self, Source), Failure> {
+        let source = probe::probe(input, timeout)?;
+        let s = source.decoded.structure(0);
+        let side = |name: &str| {
+            s.and_then(|s| s.get::<i32>(name).ok())
+                .and_then(|v| u32::try_from(v).ok())
+                .unwrap_or(0)
+        };
+        let rate = s
+            .and_then(|s| s.get::<gst::Fraction>("framerate").ok())
+            .filter(|f| f.numer() > 0 && f.denom() > 0)
+            .map(|f| f64::from(f.numer()) / f64::from(f.denom()));
+        let bytes = std::fs::metadata(input)
+            .ok()
+            .filter(std::fs::Metadata::is_file)
+            .map(|m| m.len());
+        let duration_s = source.duration.map(|d| d.nseconds() as f64 / 1e9);
+        let subject = Self {
+            name: file_name(input),
+            input: input.into(),
+            width: side("width"),
+            height: side("height"),
+            format: s
+                .and_then(|s| s.get::<String>("format").ok())
+                .unwrap_or_default(),
+            codec: source.streams[source.video].codec(),
+            frame_rate: rate,
+            duration_s,
+            bytes,
+            bitrate_bps: bytes
+                .zip(duration_s)
+                .filter(|(_, d)| *d > 0.0)
+                .map(|(b, d)| b as f64 * 8.0 / d),
+        };
+        Ok((subject, source))
+    }
+
+    /// Size, codec and bit rate in a line.
+    pub fn detail(&self) -> String {
+        let mut text = format!("{}\u{d7}{}", self.width, self.height);
+        for part in [&self.codec, &self.format] {
+            if !part.is_empty() {
+                text.push_str(&format!(", {part}"));
+            }
+        }
+        if let Some(bps) = self.bitrate_bps {
+            text.push_str(&format!(", {}", bitrate(bps)));
+        }
+        text
+    }
+
+    pub(crate) fn expected(&self) -> Expected {
+        Expected {
+            frames: self
+                .duration_s
+                .zip(self.frame_rate)
+                .map(|(d, r)| (d * r).round() as u64),
+            rate: self.frame_rate,
+        }
+    }
+}
+
+/// A bit rate for people.
+pub fn bitrate(bps: f64) -> String {
+    if bps >= 1e6 {
+        format!("{:.2} Mbit/s", bps / 1e6)
+    } else {
+        format!("{:.0} kbit/s", bps / 1e3)
+    }
+}
+
+fn file_name(input: &str) -> String {
+    let path = input.split(['?', '#']).next().unwrap_or(input);
+    let path = if input.contains("://") { path } else { input };
+    Path::new(path)
+        .file_name()
+        .map_or_else(|| input.into(), |n| n.to_string_lossy().into_owned())
+}
+
+/// Names that several candidates share become their whole paths, and, if need be, numbered.
+fn distinct_names(subjects: &mut [Subject]) {
+    let short: Vec<String> = subjects.iter().map(|s| s.name.clone()).collect();
+    for (i, s) in subjects.iter_mut().enumerate() {
+        if short.iter().filter(|n| **n == short[i]).count() > 1 {
+            s.name = s.input.clone();
+        }
+    }
+    for i in 1..subjects.len() {
+        let name = subjects[i].name.clone();
+        let before = subjects[..i].iter().filter(|s| s.name == name).count();
+        if before > 0 {
+            subjects[i].name = format!("{name} ({})", before + 1);
+        }
+    }
+}
+
+/// What is compared, and how the streams to compare are made.
+pub(crate) struct Job<'a> {
+    pub reference: Subject,
+    pub candidates: Vec<Subject>,
+    /// Makes the streams; called again for the pictures.
+    pub streams: &'a dyn Fn() -> Result<graph::Streams, Failure>,
+    /// Label and value of what a reader of the report should know.
+    pub facts: Vec<(String, String)>,
+}
+
+/// What came out of it.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub columns: Vec<Column>,
+    pub measured: Vec<Measured>,
+    pub verdicts: Vec<Verdict>,
+}
+
+/// Whether a candidate keeps a limit.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Verdict {
+    pub candidate: String,
+    pub limit: String,
+    pub value: Option<f64>,
+    pub kept: bool,
+}
+
+/// Runs a comparison. `interrupts` counts the Ctrl-Cs.
+pub fn run(
+    options: &Options,
+    interrupts: &Arc<AtomicUsize>,
+    reporter: &mut Reporter,
+) -> Result<Exit, Failure> {
+    let outputs = Outputs::create(options)?;
+    let limits = PlannedLimits::read(options)?;
+    let timeout = Duration::from_secs(30).min(options.settings.stall);
+    let (reference, _) = Subject::probe(&options.reference, timeout)?;
+    let mut candidates = Vec::new();
+    for input in &options.candidates {
+        candidates.push(Subject::probe(input, timeout)?.0);
+    }
+    distinct_names(&mut candidates);
+    let mut facts = Vec::new();
+    let inputs = inputs(
+        &reference,
+        &candidates,
+        &options.settings,
+        reporter,
+        &mut facts,
+    )?;
+    let job = Job {
+        reference,
+        candidates,
+        streams: &|| graph::Streams::of_files(&inputs),
+        facts,
+    };
+    compare(&job, options, &limits, outputs, interrupts, reporter).map(|(exit, _)| exit)
+}
+
+/// The inputs of the pipeline; frames of another format than the reference's are converted.
+pub(crate) fn inputs(
+    reference: &Subject,
+    candidates: &[Subject],
+    settings: &measure::Settings,
+    reporter: &mut Reporter,
+    facts: &mut Vec<(String, String)>,
+) -> Result<Vec<graph::Input>, Failure> {
+    let mut inputs = vec![graph::Input {
+        location: reference.input.clone(),
+        convert_to: None,
+    }];
+    for c in candidates {
+        let size = (c.width, c.height);
+        if size != (reference.width, reference.height) {
+            if settings.scale == "off" {
+                return Err(Failure::usage(format!(
+                    "{} is {}x{}, the reference {}x{}",
+                    c.input, c.width, c.height, reference.width, reference.height
+                ))
+                .hint("--scale lanczos (or bicubic) brings it to the reference's size"));
+            }
+            facts.push((
+                c.name.clone(),
+                format!(
+                    "scaled from {}\u{d7}{} to the reference's size ({})",
+                    c.width, c.height, settings.scale
+                ),
+            ));
+        }
+        let converted = (c.format != reference.format).then(|| reference.format.clone());
+        if let Some(format) = &converted {
+            reporter.warning(
+                "converted",
+                &format!(
+                    "{}: {} is converted to the reference's {format} before it is measured",
+                    c.name, c.format
+                ),
+            );
+            facts.push((
+                c.name.clone(),
+                format!("converted from {} to the reference's {format}", c.format),
+            ));
+        }
+        inputs.push(graph::Input {
+            location: c.input.clone(),
+            convert_to: converted,
+        });
+    }
+    Ok(inputs)
+}
+
+/// Files to be written, checked before anything is decoded.
+pub(crate) struct Outputs {
+    csv: Option<PartFile>,
+    report: Option<PartFile>,
+}
+
+impl Outputs {
+    pub(crate) fn create(options: &Options) -> Result<Self, Failure> {
+        let all: Vec<&String> = std::iter::once(&options.reference)
+            .chain(&options.candidates)
+            .collect();
+        let part = |path: &Option<PathBuf>| {
+            let Some(path) = path else { return Ok(None) };
+            let mut part = None;
+            for input in &all {
+                if part.is_none() {
+                    part = Some(PartFile::create(path, Path::new(input), options.force)?);
+                } else if same_file(path, Path::new(input)) {
+                    return Err(Failure::usage(format!(
+                        "{}: input and output are the same file",
+                        path.display()
+                    )));
+                }
+            }
+            Ok(part)
+        };
+        Ok(Self {
+            csv: part(&options.csv)?,
+            report: part(&options.report)?,
+        })
+    }
+}
+
+impl Outputs {
+    /// The files for CSV and for the report.
+    pub(crate) fn parts(self) -> (Option<PartFile>, Option<PartFile>) {
+        (self.csv, self.report)
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Writes `text` and gives the file its name.
+pub(crate) fn publish(part: PartFile, text: &str) -> Result<(), Failure> {
+    let target = part.target().to_path_buf();
+    std::fs::File::create(part.path())
+        .and_then(|mut f| f.write_all(text.as_bytes()))
+        .map_err(|e| Failure::io("writing", &target, &e))?;
+    part.publish().map(|_| ())
+}
+
+/// Limits that go with the metrics.
+pub(crate) struct PlannedLimits {
+    columns: Vec<gstneural_metrics::Column>,
+    under: Limits,
+    over: Limits,
+}
+
+impl PlannedLimits {
+    pub(crate) fn read(options: &Options) -> Result<Self, Failure> {
+        let columns = columns::planned(&options.settings.metrics, &options.settings.vmaf_model)?;
+        Ok(Self {
+            under: columns::limits("fail-under", options.fail_under.as_deref(), &columns)?,
+            over: columns::limits("fail-over", options.fail_over.as_deref(), &columns)?,
+            columns,
+        })
+    }
+
+    fn verdicts(&self, candidate: &str, measured: &Measured) -> Vec<Verdict> {
+        [(&self.under, true), (&self.over, false)]
+            .into_iter()
+            .flat_map(|(limits, under)| {
+                limits.0.iter().map(move |limit| {
+                    let (kept, value) =
+                        columns::keeps(limit, measured.column(&limit.column), under);
+                    Verdict {
+                        candidate: candidate.into(),
+                        limit: limit.to_string(),
+                        value,
+                        kept,
+                    }
+                })
+            })
+            .collect()
+    }
+}
+
+/// Measures, tells, writes.
+pub(crate) fn compare(
+    job: &Job<'_>,
+    options: &Options,
+    limits: &PlannedLimits,
+    outputs: Outputs,
+    interrupts: &Arc<AtomicUsize>,
+    reporter: &mut Reporter,
+) -> Result<(Exit, Outcome), Failure> {
+    let began = Instant::now();
+    reporter.begin(&format!(
+        "{} against {}: {}",
+        match job.candidates.as_slice() {
+            [one] => one.name.clone(),
+            many => format!("{} candidates", many.len()),
+        },
+        job.reference.name,
+        options.settings.metrics
+    ));
+    reporter.event(
+        "start",
+        &json!({
+            "reference": job.reference,
+            "candidates": job.candidates,
+            "metrics": options.settings.metrics,
+        }),
+    );
+    let settings = measure::Settings {
+        frames: outputs.csv.is_some() || outputs.report.is_some(),
+        ..options.settings.clone()
+    };
+    let streams = (job.streams)()?;
+    let measured = measure::measure(
+        &streams,
+        &settings,
+        job.reference.expected(),
+        interrupts,
+        reporter,
+    )?;
+    drop(streams);
+    reporter.end();
+    for (c, m) in job.candidates.iter().zip(&measured) {
+        if m.frames == 0 {
+            return Err(Failure::new(format!(
+                "{}: not one of its frames pairs with the reference's",
+                c.name
+            ))
+            .hint("--pairing count pairs them by number"));
+        }
+        for text in &m.fault_texts {
+            reporter.warning("pairing", &format!("{}: {text}", c.name));
+        }
+        let more = m.fault_count - m.fault_texts.len() as u64;
+        if more > 0 {
+            reporter.warning("pairing", &format!("{}: {more} more faults", c.name));
+        }
+    }
+    let columns: Vec<Column> = measured
+        .iter()
+        .find(|m| !m.columns.is_empty())
+        .map(|m| &m.columns[..])
+        .unwrap_or_default()
+        .iter()
+        .map(|name| {
+            let known = limits.columns.iter().find(|c| c.name == *name);
+            columns::describe(name, known.is_none_or(|c| c.higher_is_better()))
+        })
+        .collect();
+    let verdicts: Vec<Verdict> = job
+        .candidates
+        .iter()
+        .zip(&measured)
+        .flat_map(|(c, m)| limits.verdicts(&c.name, m))
+        .collect();
+    let outcome = Outcome {
+        columns,
+        measured,
+        verdicts,
+    };
+    if let Some(part) = outputs.csv {
+        publish(part, &table::csv(job, &outcome))?;
+    }
+    if let Some(part) = outputs.report {
+        let page = page::page(job, options, &outcome, interrupts, reporter)?;
+        publish(part, &page.render())?;
+    }
+    let failed = outcome.verdicts.iter().any(|v| !v.kept);
+    let exit = if failed { Exit::BelowLimit } else { Exit::Ok };
+    if reporter.is_json() {
+        reporter.event(
+            "done",
+            &table::json(job, options, &outcome, began.elapsed().as_secs_f64(), exit),
+        );
+    } else {
+        let mut out = std::io::stdout().lock();
+        let _ = out
+            .write_all(table::text(job, &outcome).as_bytes())
+            .and_then(|()| out.flush());
+    }
+    Ok((exit, outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct() {
+        let subject = |input: &str| Subject {
+            name: file_name(input),
+            input: input.into(),
+            width: 1,
+            height: 1,
+            format: String::new(),
+            codec: String::new(),
+            frame_rate: None,
+            duration_s: None,
+            bytes: None,
+            bitrate_bps: None,
+        };
+        let mut all = [
+            subject("a/x.mp4"),
+            subject("b/x.mp4"),
+            subject("c.mp4"),
+            subject("c.mp4"),
+            subject("https://host/p/v.mp4?token=1"),
+        ];
+        distinct_names(&mut all);
+        let names: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["a/x.mp4", "b/x.mp4", "c.mp4", "c.mp4 (2)", "v.mp4"]);
+    }
+}
