@@ -563,6 +563,27 @@ fn stopping_in_mid_stream_and_starting_again() {
 }
 
 #[test]
+fn eos_comes_once_to_who_stays_in_playing() {
+    let pipeline = build(&two("", &source(5, ""), &source(5, ""), ""));
+    let bus = pipeline.bus().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let begun = std::time::Instant::now();
+    let mut ends = 0;
+    // Longer than it takes the element to ask its bin again.
+    while begun.elapsed() < Duration::from_millis(1800) {
+        let message = bus.timed_pop(gst::ClockTime::from_mseconds(100));
+        ends += message
+            .iter()
+            .filter(|m| m.type_() == gst::MessageType::Eos)
+            .count();
+    }
+    assert_eq!(ends, 1);
+    let (result, state, _) = pipeline.state(gst::ClockTime::from_seconds(5));
+    assert!(result.is_ok() && state == gst::State::Playing);
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
 fn nothing_is_measured_while_paused() {
     let pipeline = build(&two(
         "message-per-frame=true",

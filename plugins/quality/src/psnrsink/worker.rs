@@ -58,6 +58,9 @@ impl Shared {
     }
 }
 
+/// How long an application may take to stop after EOS before the bin is asked to look again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How one run of the worker ends.
 enum End {
     Stopped,
@@ -282,6 +285,43 @@ impl Worker {
             .seqnum_if_some(seqnum);
         self.shared.lock().finished = true;
         let _ = self.element.post_message(eos.build());
+        self.press();
+    }
+
+    /// Has the bin look at its EOS again if nobody stops the element after a while.
+    ///
+    /// A bin forwards EOS only once it has noted that it is in PLAYING. Where an application goes on
+    /// to PLAYING as soon as it reads of PAUSED, as gst-launch-1.0 does, the thread that wrote of
+    /// PAUSED may take that note away again when it is scheduled late (GStreamer 1.22,
+    /// `gst_bin_state_changed`), and EOS would be held back for ever. A state that is lost and found
+    /// makes the note anew; a bin that has forwarded EOS does not do so twice.
+    fn press(&self) {
+        let until = Instant::now() + PATIENCE;
+        let mut state = self.shared.lock();
+        while state.running {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.shared.wait_for(state, left);
+        }
+        let playing = state.running && state.playing;
+        drop(state);
+        if playing {
+            gst::debug!(
+                super::imp::CAT,
+                obj = self.element,
+                "EOS was not acted on: once more"
+            );
+            let start = gst::message::AsyncStart::builder()
+                .src(&self.element)
+                .build();
+            let done = gst::message::AsyncDone::builder()
+                .src(&self.element)
+                .build();
+            let _ = self.element.post_message(start);
+            let _ = self.element.post_message(done);
+        }
     }
 
     fn violations(&self) -> Vec<String> {
