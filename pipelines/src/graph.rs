@@ -5,8 +5,8 @@ use crate::encoder::Settings;
 use crate::failure::{Failure, make};
 use crate::job::Options;
 use crate::parts::{
-    add_chain, byte_queue, decoder, fail, flip, frame_queue, link_later, muxer, sink_pad, to_muxer,
-    upscaler,
+    add_chain, byte_queue, decoder, fail, flip, frame_queue, link_later, muxer, scale_of, sink_pad,
+    to_muxer, upscaler,
 };
 use crate::plan::{Action, Container, Note, Plan, Rotation};
 use crate::probe::{
@@ -120,7 +120,9 @@ impl Graph {
         if turned {
             input = (input.1, input.0);
         }
-        let (upscaler, scale) = upscaler(options)?;
+        let properties = options.element.iter();
+        let upscaler = upscaler(properties.map(|(n, v)| (n.as_str(), v.as_str())))?;
+        let scale = scale_of(&upscaler)?;
         let natural = (input.0 * scale, input.1 * scale);
         let side = options
             .element

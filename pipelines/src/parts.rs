@@ -1,7 +1,6 @@
 //! The parts that pipelines are put together from.
 
 use crate::failure::{Failure, make};
-use crate::job::Options;
 use crate::plan::Container;
 use gst::prelude::*;
 
@@ -97,11 +96,13 @@ pub(crate) fn add_chain(
     }
 }
 
-/// Makes `nnupscale` with the user's settings and asks for its scale.
-pub(crate) fn upscaler(options: &Options) -> Result<(gst::Element, u32), Failure> {
+/// Makes `nnupscale` with properties as the user wrote them.
+pub(crate) fn upscaler<'a>(
+    properties: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<gst::Element, Failure> {
     crate::plugins::ensure_nnupscale()?;
     let element = make("nnupscale")?;
-    for (name, value) in &options.element {
+    for (name, value) in properties {
         let pspec = element
             .find_property(name)
             .ok_or_else(|| Failure::new(format!("this nnupscale has no property `{name}`")))?;
@@ -113,12 +114,16 @@ pub(crate) fn upscaler(options: &Options) -> Result<(gst::Element, u32), Failure
         }
         element.set_property_from_str(name, value);
     }
+    Ok(element)
+}
+
+/// The scale of an `nnupscale`'s model, which it loads on the way to PAUSED.
+pub(crate) fn scale_of(element: &gst::Element) -> Result<u32, Failure> {
     let bus = gst::Bus::new();
     element.set_bus(Some(&bus));
-    // It loads its model on the way to PAUSED.
     let state = element.set_state(gst::State::Paused);
     let message = bus.pop_filtered(&[gst::MessageType::Error]);
-    let scale = element.property_value("scale");
+    let scale = element.property::<u32>("scale");
     let _ = element.set_state(gst::State::Null);
     element.set_bus(None::<&gst::Bus>);
     if state.is_err() {
@@ -127,15 +132,7 @@ pub(crate) fn upscaler(options: &Options) -> Result<(gst::Element, u32), Failure
             _ => Failure::new("nnupscale does not start"),
         });
     }
-    let scale = scale
-        .get::<i32>()
-        .map(|s| s.max(0) as u32)
-        .or_else(|_| scale.get::<u32>())
-        .unwrap_or(0);
-    if scale == 0 {
-        return Err(Failure::new("nnupscale does not say the model's scale"));
-    }
-    Ok((element, scale))
+    Ok(scale)
 }
 
 pub(crate) fn flip(orientation: &str) -> Result<gst::Element, Failure> {

@@ -5,6 +5,7 @@
 use super::graph::{Input, Streams, add_chain, fail, frame_queue, pad};
 use super::{Job, Options, Outputs, PlannedLimits, Subject, compare, distinct_names};
 use crate::failure::{Exit, Failure, make};
+use crate::parts;
 use crate::plugins;
 use crate::report::Reporter;
 use gst::prelude::*;
@@ -117,50 +118,25 @@ pub fn run(
 }
 
 fn upscaler(model: &str, settings: &Settings) -> Result<gst::Element, Failure> {
-    let element = make("nnupscale")?;
     // The folder first: it decides what the name means.
-    for (name, value) in [
+    let properties = [
         ("model-dir", settings.model_dir.as_deref()),
         ("model", Some(model)),
         ("device", settings.device.as_deref()),
-    ] {
-        let Some(value) = value else { continue };
-        let pspec = element
-            .find_property(name)
-            .ok_or_else(|| Failure::new(format!("this nnupscale has no property `{name}`")))?;
-        if gst::glib::Value::deserialize_with_pspec(value, &pspec).is_err() {
-            return Err(Failure::usage(format!(
-                "--{name} {value}: not a value for it"
-            )));
-        }
-        element.set_property_from_str(name, value);
-    }
-    Ok(element)
+    ];
+    parts::upscaler(
+        properties
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?))),
+    )
 }
 
 /// Loads a model to learn its scale.
 fn scale_of(model: &str, settings: &Settings) -> Result<u32, Failure> {
-    let element = upscaler(model, settings)?;
-    let bus = gst::Bus::new();
-    element.set_bus(Some(&bus));
-    let state = element.set_state(gst::State::Paused);
-    let message = bus.pop_filtered(&[gst::MessageType::Error]);
-    let scale = element.property_value("scale");
-    let _ = element.set_state(gst::State::Null);
-    element.set_bus(None::<&gst::Bus>);
-    if state.is_err() {
-        return Err(match message.as_ref().map(|m| m.view()) {
-            Some(gst::MessageView::Error(e)) => Failure::from_gst(e),
-            _ => Failure::new(format!("{model}: nnupscale does not start")),
-        });
+    match parts::scale_of(&upscaler(model, settings)?)? {
+        0 | 1 => Err(Failure::new(format!("{model}: does not upscale"))),
+        scale => Ok(scale),
     }
-    scale
-        .get::<i32>()
-        .ok()
-        .and_then(|s| u32::try_from(s).ok())
-        .or_else(|| scale.get::<u32>().ok())
-        .filter(|s| *s > 1)
-        .ok_or_else(|| Failure::new(format!("{model}: does not upscale")))
 }
 
 fn size_filter(size: (u32, u32)) -> Result<gst::Element, Failure> {
