@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # All tests, one step after the other; what follows a broken build is not tried.
 #
-#   tests/run.sh [STEP...]      steps: setup build rust python
+#   tests/run.sh [STEP...]      steps: setup build rust python training
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly all_steps=(setup build rust python)
+readonly all_steps=(setup build rust python training)
 readonly log=build/tests/summary.txt
 failed=()
 mkdir -p build/tests
@@ -52,7 +52,12 @@ rust_tests() {
 }
 
 python_tests() {
-    .deps/venv/bin/python -m pytest -c tests/pytest.ini --rootdir tests --durations=8
+    .deps/venv/bin/python -m pytest -c tests/pytest.ini --rootdir tests --durations=8 tests
+}
+
+# The training's data path; what needs PyTorch says that it is left out.
+training_tests() {
+    .deps/venv/bin/python -m pytest -p no:cacheprovider -ra models/training/tests
 }
 
 wanted=("$@")
@@ -64,4 +69,5 @@ step setup "packages, ONNX Runtime, Python" packaging/setup.sh "${setup_flags[@]
 step build "plugin and program, release" build || summary
 step rust "cargo test, all crates" rust_tests || true
 step python "equality, faults, memory, house, README (pytest)" python_tests || true
+step training "the training's resampling and codecs (pytest)" training_tests || true
 summary

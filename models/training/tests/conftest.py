@@ -5,10 +5,20 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-torch.set_num_threads(1)
+try:
+    import torch
+
+    torch.set_num_threads(1)
+except ImportError:
+    # The main test run has no PyTorch (gigabytes): what needs it is left to requirements.txt here.
+    collect_ignore = ["test_convert.py", "test_nets.py", "test_shipped.py", "test_train.py"]
+
+
+def pytest_report_header() -> list[str]:
+    left = globals().get("collect_ignore")
+    return [f"no PyTorch here, SKIPPED: {', '.join(left)}"] if left else []
 
 
 @pytest.fixture(scope="session")
