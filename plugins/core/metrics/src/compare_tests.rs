@@ -253,25 +253,3 @@ fn equal_to_ffmpegs_filters() {
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }
-
-/// `cargo test --release -p gstneural-metrics speed -- --ignored --nocapture`, with and without
-/// `GSTNEURAL_SIMD=off`.
-#[test]
-#[ignore = "a benchmark"]
-fn speed_of_1080p() {
-    println!("kernels: {}", gstneural_pixels::backend_name());
-    for format in [PixelFormat::I420, PixelFormat::I42010Le] {
-        let r = scene(format, 1920, 1080, 0, 0);
-        let d = scene(format, 1920, 1080, 1, 1);
-        for metrics in ["psnr", "psnr,ssim", "psnr,temporal"] {
-            let mut c = Comparer::new(&config(metrics), &r.as_ref()).unwrap();
-            let begun = std::time::Instant::now();
-            for i in 0..10 {
-                let (a, b) = if i % 2 == 0 { (&r, &d) } else { (&d, &r) };
-                c.push(&a.as_ref(), &b.as_ref()).unwrap();
-            }
-            let ms = begun.elapsed().as_secs_f64() * 100.0;
-            println!("{} {metrics}: {ms:.2} ms a frame", format.info().name);
-        }
-    }
-}
