@@ -36,7 +36,7 @@ pub(crate) struct Port {
 ///
 /// # Errors
 /// [`Error::Read`] if there is no such file, [`Error::Format`] if it is no ONNX model.
-pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, ModelProto)> {
+pub(crate) fn read(path: &Path) -> Result<ModelProto> {
     let read_error = |source| Error::Read {
         path: path.to_path_buf(),
         source,
@@ -59,7 +59,7 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, ModelProto)> {
     if nodes == 0 {
         return Err(format("it holds no graph"));
     }
-    Ok((bytes, model))
+    Ok(model)
 }
 
 /// True if weights lie in files beside the model.
@@ -183,7 +183,7 @@ mod tests {
                 }
             }
             fs::write(&path, &bytes).unwrap();
-            let Ok((_, mut model)) = read(&path) else {
+            let Ok(mut model) = read(&path) else {
                 continue;
             };
             parsed += 1;

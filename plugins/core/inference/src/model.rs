@@ -96,7 +96,7 @@ impl Model {
     /// [`Error::Runtime`], [`Error::Read`], [`Error::Format`]; [`Error::Metadata`] names the key
     /// that is missing or wrong.
     pub fn load(path: &Path, roots: &[PathBuf]) -> Result<Arc<Self>> {
-        let (_, mut proto) = graph::read(path)?;
+        let mut proto = graph::read(path)?;
         let declared = info::declared(path, &proto)?;
         let environment = runtime::environment(roots)?;
         let format = |reason: String| Error::Format {
