@@ -93,6 +93,14 @@ impl FaultProxy {
     /// # Errors
     /// If the port, the thread or the runtime cannot be had.
     pub fn start(upstream: SocketAddr, plan: Plan) -> Result<Self> {
+        Self::start_on(0, upstream, plan)
+    }
+
+    /// The same on a port of one's choice; 0 for a free one.
+    ///
+    /// # Errors
+    /// If the port, the thread or the runtime cannot be had.
+    pub fn start_on(port: u16, upstream: SocketAddr, plan: Plan) -> Result<Self> {
         let connections = plan.connections;
         let shared = Arc::new(Shared {
             upstream,
@@ -100,7 +108,7 @@ impl FaultProxy {
             state: Mutex::new(State::new(plan)),
             over: Condvar::new(),
         });
-        let (listener, addr) = listen(0)?;
+        let (listener, addr) = listen(port)?;
         let given = Arc::clone(&shared);
         let background =
             Background::start("s3-rig-proxy", move || accept(listener, given, connections))?;

@@ -72,9 +72,12 @@ impl Client {
             body.len()
         );
         self.send(head.as_bytes())?;
-        // A server that closes early may have answered.
-        let _ = self.send(body);
-        self.reply(method)
+        // A server that closes early may have answered; if not, this is what it did.
+        let sent = self.send(body);
+        match (self.reply(method), sent) {
+            (Err(_), Err(error)) => Err(error),
+            (reply, _) => reply,
+        }
     }
 
     pub fn reply(&mut self, method: &str) -> io::Result<Reply> {
