@@ -90,7 +90,9 @@ pub(crate) struct Verifier {
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Verifier").field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("Verifier")
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 

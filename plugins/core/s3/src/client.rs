@@ -7,6 +7,11 @@ use std::{
     time::Duration,
 };
 
+use crate::{
+    error::{ErrorKind, S3Error},
+    options::{Connection, Credentials},
+    uri::S3Uri,
+};
 use aws_config::{
     BehaviorVersion, Region,
     default_provider::{credentials::DefaultCredentialsChain, region::DefaultRegionChain},
@@ -28,11 +33,6 @@ use aws_smithy_http_client::{
     Builder as HttpBuilder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
-use crate::{
-    error::{ErrorKind, S3Error},
-    options::{Connection, Credentials},
-    uri::S3Uri,
-};
 
 /// The region where nothing says which; servers other than AWS take any.
 const FALLBACK_REGION: &str = "us-east-1";
@@ -49,7 +49,9 @@ pub(crate) struct Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("connection", &self.connection).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +87,9 @@ impl Client {
 
     /// What every request says about who pays.
     pub fn payer(&self) -> Option<RequestPayer> {
-        self.connection.requester_pays.then_some(RequestPayer::Requester)
+        self.connection
+            .requester_pays
+            .then_some(RequestPayer::Requester)
     }
 
     /// Runs a small request: within the time, and again where that may help.
@@ -103,10 +107,12 @@ impl Client {
         crate::retry::retry(self.connection.attempts, |attempt| {
             let request = request(attempt);
             async move {
-                tokio::time::timeout(limit, request).await.unwrap_or_else(|_| {
-                    let text = format!("no answer within {} s", limit.as_secs_f32());
-                    Err(S3Error::local(ErrorKind::Timeout, operation, uri, text))
-                })
+                tokio::time::timeout(limit, request)
+                    .await
+                    .unwrap_or_else(|_| {
+                        let text = format!("no answer within {} s", limit.as_secs_f32());
+                        Err(S3Error::local(ErrorKind::Timeout, operation, uri, text))
+                    })
             }
         })
         .await
@@ -132,13 +138,20 @@ fn validate(connection: &Connection, uri: &S3Uri) -> Result<(), S3Error> {
             return Err(invalid(format!("'{region}' is no name of a region")));
         }
     }
-    if let Credentials::Keys { access_key, secret_key, .. } = &connection.credentials {
+    if let Credentials::Keys {
+        access_key,
+        secret_key,
+        ..
+    } = &connection.credentials
+    {
         if access_key.is_empty() || secret_key.is_empty() {
             let text = "access-key and secret-access-key have to be given together";
             return Err(invalid(text.into()));
         }
         if !access_key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(invalid("access-key holds characters that no access key has".into()));
+            return Err(invalid(
+                "access-key holds characters that no access key has".into(),
+            ));
         }
     }
     if connection.attempts == 0
@@ -146,7 +159,9 @@ fn validate(connection: &Connection, uri: &S3Uri) -> Result<(), S3Error> {
         || connection.connect_timeout.is_zero()
         || connection.stall_timeout.is_zero()
     {
-        return Err(invalid("times and the number of tries have to be above zero".into()));
+        return Err(invalid(
+            "times and the number of tries have to be above zero".into(),
+        ));
     }
     Ok(())
 }
@@ -195,7 +210,11 @@ async fn build(connection: Connection) -> Client {
             }
             loader.credentials_provider(chain.build().await)
         }
-        Credentials::Keys { access_key, secret_key, session_token } => {
+        Credentials::Keys {
+            access_key,
+            secret_key,
+            session_token,
+        } => {
             let token = session_token.as_ref().map(|t| t.expose().to_owned());
             loader.credentials_provider(aws_credential_types::Credentials::new(
                 access_key,
@@ -250,9 +269,13 @@ mod tests {
             validate(&connection, &uri).is_err()
         };
         assert!(!refused(|_| ()));
-        assert!(!refused(|c| c.endpoint = Some("http://127.0.0.1:9000".into())));
+        assert!(!refused(
+            |c| c.endpoint = Some("http://127.0.0.1:9000".into())
+        ));
         assert!(refused(|c| c.endpoint = Some("127.0.0.1:9000".into())));
-        assert!(refused(|c| c.endpoint = Some("http://user:word@host".into())));
+        assert!(refused(
+            |c| c.endpoint = Some("http://user:word@host".into())
+        ));
         assert!(refused(|c| c.endpoint = Some("https:///".into())));
         assert!(refused(|c| c.region = Some("eu west".into())));
         assert!(refused(|c| c.attempts = 0));

@@ -169,8 +169,10 @@ impl S3Error {
                 Some("SignatureDoesNotMatch") => {
                     "the secret access key does not belong to the access key"
                 }
-                _ => "these credentials may not do this: check the policy of user and bucket (for \
-                      an object that may not exist, s3:ListBucket tells 404 from 403)",
+                _ => {
+                    "these credentials may not do this: check the policy of user and bucket (for \
+                      an object that may not exist, s3:ListBucket tells 404 from 403)"
+                }
             },
             ErrorKind::NoCredentials => {
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or the \
@@ -203,7 +205,11 @@ impl S3Error {
 
 impl fmt::Display for S3Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of s3://{}/{}: {}", self.operation, self.bucket, self.key, self.text)?;
+        write!(
+            f,
+            "{} of s3://{}/{}: {}",
+            self.operation, self.bucket, self.key, self.text
+        )?;
         let mut notes = Vec::new();
         if let Some(code) = &self.code {
             notes.push(format!("code {code}"));
@@ -250,12 +256,20 @@ fn classify(operation: &str, code: Option<&str>, status: Option<u16>) -> ErrorKi
         | "AuthorizationHeaderMalformed"
         | "IllegalLocationConstraintException" => ErrorKind::WrongRegion,
         "PreconditionFailed" => precondition(operation),
-        "SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded"
+        "SlowDown"
+        | "Throttling"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
         | "TooManyRequests" => ErrorKind::Throttled,
         "RequestTimeout" => ErrorKind::Timeout,
-        "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch"
-        | "InvalidDigest" | "IncompleteBody" => ErrorKind::Checksum,
-        "InternalError" | "ServiceUnavailable" | "OperationAborted"
+        "BadDigest"
+        | "XAmzContentSHA256Mismatch"
+        | "XAmzContentChecksumMismatch"
+        | "InvalidDigest"
+        | "IncompleteBody" => ErrorKind::Checksum,
+        "InternalError"
+        | "ServiceUnavailable"
+        | "OperationAborted"
         | "ConditionalRequestConflict" => ErrorKind::Server,
         "NotImplemented" => ErrorKind::Unsupported,
         _ => match status.unwrap_or(0) {
@@ -274,7 +288,10 @@ fn classify(operation: &str, code: Option<&str>, status: Option<u16>) -> ErrorKi
     match (by_code, status) {
         // An access point or a bucket listing may answer 404 to an upload that is gone.
         (ErrorKind::NotFound, _)
-            if matches!(operation, "UploadPart" | "CompleteMultipartUpload" | "ListParts") =>
+            if matches!(
+                operation,
+                "UploadPart" | "CompleteMultipartUpload" | "ListParts"
+            ) =>
         {
             ErrorKind::NoUpload
         }

@@ -23,4 +23,6 @@ pub use error::{ErrorKind, S3Error};
 pub use options::{Connection, Credentials, Secret};
 pub use reader::{ObjectInfo, ObjectReader, ReadOptions, ReadStats};
 pub use uri::{S3Uri, UriError};
-pub use writer::{Attributes, Encryption, Finished, ObjectWriter, OnError, Progress, WriteOptions};
+pub use writer::{
+    Attributes, Encryption, Finished, ObjectWriter, OnError, Progress, ProgressMeter, WriteOptions,
+};

@@ -52,7 +52,10 @@ mod tests {
     fn pauses_grow_and_stay_bounded() {
         for attempt in 1..40 {
             let pause = pause(attempt, ErrorKind::Network);
-            assert!(pause <= LONGEST_PAUSE && pause >= FIRST_PAUSE / 2, "{attempt}: {pause:?}");
+            assert!(
+                pause <= LONGEST_PAUSE && pause >= FIRST_PAUSE / 2,
+                "{attempt}: {pause:?}"
+            );
         }
         assert!(pause(5, ErrorKind::Network) > pause(1, ErrorKind::Network));
     }

@@ -129,7 +129,11 @@ impl S3Uri {
                 .map_err(|_| UriError::NotUtf8(what))
         };
         let mut version_id = None;
-        for pair in query.unwrap_or_default().split('&').filter(|p| !p.is_empty()) {
+        for pair in query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|p| !p.is_empty())
+        {
             match pair.split_once('=') {
                 Some(("versionId" | "version", id)) if !id.is_empty() && version_id.is_none() => {
                     version_id = Some(decode(id, "version")?);
@@ -243,7 +247,10 @@ mod tests {
     #[test]
     fn usual_names() {
         let uri = S3Uri::parse("s3://films/2026/trailer.mp4").unwrap();
-        assert_eq!((uri.bucket.as_str(), uri.key.as_str()), ("films", "2026/trailer.mp4"));
+        assert_eq!(
+            (uri.bucket.as_str(), uri.key.as_str()),
+            ("films", "2026/trailer.mp4")
+        );
         assert_eq!(uri.version_id, None);
         let uri = S3Uri::parse("S3://films/a%20b%3Fc.mp4?versionId=x%2By").unwrap();
         assert_eq!(uri.key, "a b?c.mp4");
@@ -283,9 +290,15 @@ mod tests {
         assert!(matches!(refused("s3://a/b"), UriError::Bucket(_)));
         assert!(matches!(refused("s3://../../etc"), UriError::Bucket(_)));
         assert!(matches!(refused("s3://films/a?x=1"), UriError::Query(_)));
-        assert!(matches!(refused("s3://films/a?versionId="), UriError::Query(_)));
+        assert!(matches!(
+            refused("s3://films/a?versionId="),
+            UriError::Query(_)
+        ));
         assert!(matches!(refused("s3://films/a#b"), UriError::Fragment));
-        assert!(matches!(refused("s3://films/%ff"), UriError::NotUtf8("key")));
+        assert!(matches!(
+            refused("s3://films/%ff"),
+            UriError::NotUtf8("key")
+        ));
         let long = format!("s3://films/{}", "a".repeat(1025));
         assert_eq!(refused(&long), UriError::LongKey(1025));
         let long = format!("s3://films/{}", "a".repeat(100_000));
@@ -294,7 +307,15 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_as_the_same() {
-        for key in ["a b", "%41", "100%", "ü/?#&=+", "a//b", "[x]{y}|\"z\"", "\u{1}"] {
+        for key in [
+            "a b",
+            "%41",
+            "100%",
+            "ü/?#&=+",
+            "a//b",
+            "[x]{y}|\"z\"",
+            "\u{1}",
+        ] {
             let uri = S3Uri::from_parts("films", key).unwrap();
             assert_eq!(S3Uri::parse(&uri.to_string()).unwrap(), uri, "{key:?}");
         }

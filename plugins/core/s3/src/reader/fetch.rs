@@ -129,7 +129,10 @@ impl Fetch {
         if let (Some(expected), Some(found)) = (shared.version_id.as_deref(), answer.version_id())
             && expected != found
         {
-            return Err(self.error(ErrorKind::Changed, format!("{CHANGED}: another version came")));
+            return Err(self.error(
+                ErrorKind::Changed,
+                format!("{CHANGED}: another version came"),
+            ));
         }
         let length = answer.content_length().and_then(|n| u64::try_from(n).ok());
         match answer.content_range() {
@@ -176,9 +179,19 @@ mod tests {
 
     #[test]
     fn content_ranges() {
-        assert_eq!(parse_content_range("bytes 0-9/100"), Some((0, 9, Some(100))));
+        assert_eq!(
+            parse_content_range("bytes 0-9/100"),
+            Some((0, 9, Some(100)))
+        );
         assert_eq!(parse_content_range("bytes 5-9/*"), Some((5, 9, None)));
-        for wrong in ["", "bytes", "bytes */100", "items 0-9/100", "bytes 0-9", "bytes a-9/10"] {
+        for wrong in [
+            "",
+            "bytes",
+            "bytes */100",
+            "items 0-9/100",
+            "bytes 0-9",
+            "bytes a-9/10",
+        ] {
             assert_eq!(parse_content_range(wrong), None, "{wrong}");
         }
     }

@@ -127,12 +127,18 @@ impl ObjectReader {
         if !ranges.contains(&options.range_bytes)
             || !(1..=ReadOptions::MAX_PARALLEL).contains(&options.parallel)
         {
-            return Err(invalid("the size or the number of ranges is out of bounds".into()));
+            return Err(invalid(
+                "the size or the number of ranges is out of bounds".into(),
+            ));
         }
         let client = Client::connect(connection, uri).await?;
         let head = head(&client, uri).await?;
         let info = describe(uri, &head)?;
-        let verifier = if options.verify { verifier(&head) } else { None };
+        let verifier = if options.verify {
+            verifier(&head)
+        } else {
+            None
+        };
         let shared = Shared {
             client,
             etag: info.etag.clone(),
@@ -140,7 +146,11 @@ impl ObjectReader {
             version_id: uri.version_id.clone().or_else(|| info.version_id.clone()),
             uri: uri.clone(),
             size: info.size,
-            window: Mutex::new(Window::new(info.size, options.range_bytes, options.parallel)),
+            window: Mutex::new(Window::new(
+                info.size,
+                options.range_bytes,
+                options.parallel,
+            )),
             changed: Notify::new(),
             stats: stats::Counters::default(),
             runtime,
@@ -206,6 +216,15 @@ impl ObjectReader {
         Ok(wanted)
     }
 
+    /// The reader goes on at `offset`: what is under way elsewhere ends, unless that place was read
+    /// ahead already.
+    pub fn jump(&self, offset: u64) {
+        let mut window = self.shared.window();
+        if window.status(offset).is_none() {
+            window.clear();
+        }
+    }
+
     /// Ends the transfers that are under way and forgets what was read ahead.
     pub fn forget(&self) {
         self.shared.window().clear();
@@ -234,10 +253,13 @@ impl ObjectReader {
             *slot = None;
             return Ok(());
         }
-        verifier.verdict(self.shared.size).map_err(|(found, stored)| {
-            let text = format!("the object's checksum is {stored}, that of what was read {found}");
-            S3Error::local(ErrorKind::Checksum, "GetObject", &self.shared.uri, text)
-        })
+        verifier
+            .verdict(self.shared.size)
+            .map_err(|(found, stored)| {
+                let text =
+                    format!("the object's checksum is {stored}, that of what was read {found}");
+                S3Error::local(ErrorKind::Checksum, "GetObject", &self.shared.uri, text)
+            })
     }
 }
 
@@ -256,7 +278,12 @@ async fn head(client: &Client, uri: &S3Uri) -> Result<HeadObjectOutput, S3Error>
                 .set_version_id(uri.version_id.clone())
                 .checksum_mode(ChecksumMode::Enabled)
                 .set_request_payer(client.payer());
-            async { request.send().await.map_err(|e| S3Error::from_sdk("HeadObject", uri, e)) }
+            async {
+                request
+                    .send()
+                    .await
+                    .map_err(|e| S3Error::from_sdk("HeadObject", uri, e))
+            }
         })
         .await;
     match asked {
@@ -287,13 +314,18 @@ fn describe(uri: &S3Uri, head: &HeadObjectOutput) -> Result<ObjectInfo, S3Error>
         let text = "the server does not say how long the object is";
         S3Error::local(ErrorKind::Unsupported, "HeadObject", uri, text)
     })?;
-    let modified = head.last_modified().and_then(|t| SystemTime::try_from(*t).ok());
+    let modified = head
+        .last_modified()
+        .and_then(|t| SystemTime::try_from(*t).ok());
     let checksum = full_checksum(head);
     Ok(ObjectInfo {
         size,
         etag: head.e_tag().map(str::to_owned),
         // "null" names the only version there is, in a bucket without versions.
-        version_id: head.version_id().filter(|v| *v != "null").map(str::to_owned),
+        version_id: head
+            .version_id()
+            .filter(|v| *v != "null")
+            .map(str::to_owned),
         content_type: head.content_type().map(str::to_owned),
         last_modified: modified,
         checksum: checksum.map(|(a, sum)| (a.as_str().to_owned(), sum.to_owned())),

@@ -88,7 +88,11 @@ impl Counters {
         sorted.sort_unstable();
         let percentile = |share: f64| {
             let index = (share * sorted.len() as f64) as usize;
-            sorted.get(index).or(sorted.last()).copied().unwrap_or_default()
+            sorted
+                .get(index)
+                .or(sorted.last())
+                .copied()
+                .unwrap_or_default()
         };
         let seconds = match (times.first, times.last) {
             (Some(first), Some(last)) => (last - first).as_secs_f64(),
@@ -102,7 +106,11 @@ impl Counters {
             bytes_held: held,
             latency_p50: percentile(0.5),
             latency_p95: percentile(0.95),
-            throughput: if seconds > 0.0 { received as f64 / seconds } else { 0.0 },
+            throughput: if seconds > 0.0 {
+                received as f64 / seconds
+            } else {
+                0.0
+            },
         }
     }
 }

@@ -79,7 +79,9 @@ impl Range {
     /// Copies what is there from `at` on.
     fn copy(&self, at: u64, buffer: &mut [u8]) -> usize {
         // The first piece that reaches beyond `at`.
-        let first = self.pieces.partition_point(|(start, bytes)| start + bytes.len() as u64 <= at);
+        let first = self
+            .pieces
+            .partition_point(|(start, bytes)| start + bytes.len() as u64 <= at);
         let mut done = 0;
         for (start, bytes) in self.pieces.range(first..) {
             let skip = (at + done as u64).saturating_sub(*start) as usize;
@@ -148,30 +150,40 @@ impl Window {
         if at >= self.size {
             return plans;
         }
-        let chain = self.find(at).and_then(|i| self.ranges.get(i)).map_or(at, |r| r.chain);
+        // Held, or just read to its end.
+        let chain = self.ranges.iter().find(|r| r.holds(at) || r.end == at);
+        let chain = chain.map_or(at, |r| r.chain);
         let gone = at.saturating_sub(chain);
-        let ahead = (FIRST_BYTES + RAMP.saturating_mul(gone)).max(missing).min(self.budget);
+        let ahead = (FIRST_BYTES + RAMP.saturating_mul(gone))
+            .max(missing)
+            .min(self.budget);
         let goal = at.saturating_add(ahead).min(self.size);
         let mut end = at;
         while let Some(range) = self.find(end).and_then(|i| self.ranges.get(i)) {
             end = range.end;
         }
         while end < goal {
-            let running = self.ranges.iter().filter(|r| matches!(r.status, Status::Running));
+            let running = self
+                .ranges
+                .iter()
+                .filter(|r| matches!(r.status, Status::Running));
             if running.count() >= self.parallel && !self.stop_one_elsewhere(at, end) {
                 break;
             }
-            let mut length = (goal - end).min(self.range_bytes);
-            // Not a request for a few bytes while there is more in hand.
-            if length < FIRST_BYTES.min(self.range_bytes) && end > at {
-                if goal < self.size {
-                    break;
-                }
-                length = goal - end;
+            let length = (goal - end).min(self.range_bytes);
+            // No request for crumbs: the further the reader has gone on, the larger they are.
+            let least = (gone / 2).clamp(FIRST_BYTES.min(self.range_bytes), self.range_bytes);
+            if length < least && end > at && goal < self.size {
+                break;
             }
             // Up to the next range that is there already.
-            let next = self.ranges.iter().map(|r| r.start).filter(|s| *s > end).min();
-            length = length.min(next.map_or(u64::MAX, |n| n - end));
+            let next = self
+                .ranges
+                .iter()
+                .map(|r| r.start)
+                .filter(|s| *s > end)
+                .min();
+            let length = length.min(next.map_or(u64::MAX, |n| n - end));
             if !self.make_room(length, at, end) {
                 break;
             }
@@ -220,10 +232,14 @@ impl Window {
 
     /// Stops a transfer that does not serve the reader at its present place.
     fn stop_one_elsewhere(&mut self, at: u64, end: u64) -> bool {
-        let elsewhere = |r: &&Range| {
-            matches!(r.status, Status::Running) && (r.end <= at || r.start >= end)
-        };
-        let Some(id) = self.ranges.iter().filter(elsewhere).min_by_key(|r| r.used).map(|r| r.id)
+        let elsewhere =
+            |r: &&Range| matches!(r.status, Status::Running) && (r.end <= at || r.start >= end);
+        let Some(id) = self
+            .ranges
+            .iter()
+            .filter(elsewhere)
+            .min_by_key(|r| r.used)
+            .map(|r| r.id)
         else {
             return false;
         };

@@ -43,7 +43,14 @@ fn read(window: &mut Window, at: u64, length: usize) -> Vec<Plan> {
 fn the_first_look_is_small_and_reading_on_ramps_up() {
     let mut window = Window::new(1000 * MIB, 4 * MIB, 8);
     let plans = window.plan(0, 16);
-    assert_eq!(plans, [Plan { id: 0, start: 0, end: FIRST_BYTES }]);
+    assert_eq!(
+        plans,
+        [Plan {
+            id: 0,
+            start: 0,
+            end: FIRST_BYTES
+        }]
+    );
     deliver(&mut window, plans[0]);
     let mut sizes = Vec::new();
     for step in 0..200 {
@@ -60,7 +67,12 @@ fn the_first_look_is_small_and_reading_on_ramps_up() {
 fn all_memory_is_used_ahead_of_a_steady_reader() {
     let mut window = Window::new(1000 * MIB, MIB, 8);
     read(&mut window, 0, 16 * MIB as usize);
-    let ahead: u64 = window.ranges.iter().filter(|r| r.end > 16 * MIB).map(|r| r.end - r.start).sum();
+    let ahead: u64 = window
+        .ranges
+        .iter()
+        .filter(|r| r.end > 16 * MIB)
+        .map(|r| r.end - r.start)
+        .sum();
     assert!(ahead >= 6 * MIB, "{ahead}");
 }
 

@@ -7,7 +7,10 @@ mod target;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -75,6 +78,7 @@ struct State {
     /// Buffers of parts that were uploaded, to be filled again.
     spare: Vec<BytesMut>,
     retries: u64,
+    upload_id: Option<String>,
 }
 
 #[derive(Debug)]
@@ -83,10 +87,24 @@ struct Shared {
     state: Mutex<State>,
     /// A part arrived, or failed.
     changed: Notify,
+    written: AtomicU64,
     runtime: Handle,
 }
 
 impl Shared {
+    fn progress(&self) -> Progress {
+        let state = self.state();
+        Progress {
+            bytes_written: self.written.load(Relaxed),
+            bytes_uploaded: state.parts.values().map(|p| p.size).sum(),
+            parts_uploaded: state.parts.len() as u32,
+            parts_in_flight: state.parts_in_flight,
+            parts_resumed: state.parts.values().filter(|p| p.resumed).count() as u32,
+            retries: state.retries,
+            upload_id: state.upload_id.clone(),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
@@ -116,7 +134,12 @@ pub struct ObjectWriter {
 
 /// An interrupted task of ours: the runtime never stops while the process lives.
 fn lost(uri: &S3Uri, operation: &'static str) -> S3Error {
-    S3Error::local(ErrorKind::Invalid, operation, uri, "the transfer broke down unexpectedly")
+    S3Error::local(
+        ErrorKind::Invalid,
+        operation,
+        uri,
+        "the transfer broke down unexpectedly",
+    )
 }
 
 impl ObjectWriter {
@@ -137,6 +160,7 @@ impl ObjectWriter {
             client: Client::connect(connection, uri).await?,
             uri: uri.clone(),
             options,
+            suggested: OnceLock::new(),
         };
         target.check_absent().await?;
         Ok(Self {
@@ -144,6 +168,7 @@ impl ObjectWriter {
                 target,
                 state: Mutex::default(),
                 changed: Notify::new(),
+                written: AtomicU64::new(0),
                 runtime,
             }),
             head: None,
@@ -214,6 +239,7 @@ impl ObjectWriter {
             };
             *consumed += count;
             self.position += count as u64;
+            self.shared.written.store(self.len(), Relaxed);
         }
         Ok(())
     }
@@ -224,9 +250,12 @@ impl ObjectWriter {
             Some(head) if position < head.len() as u64 => (head, 0),
             _ if position >= self.start => (&mut self.current, self.start),
             // Only `write` comes here, from the end of the head into what has been sent.
-            _ => return Err(self.seek(position).err().unwrap_or_else(|| {
-                lost(&self.shared.target.uri, "writing")
-            })),
+            _ => {
+                return Err(self
+                    .seek(position)
+                    .err()
+                    .unwrap_or_else(|| lost(&self.shared.target.uri, "writing")));
+            }
         };
         let at = (position - start) as usize;
         let to = part.get_mut(at..).unwrap_or_default();
@@ -248,9 +277,15 @@ impl ObjectWriter {
         let count = room.min(data.len());
         if self.len() + count as u64 > MAX_OBJECT {
             let text = "the object would be longer than 5 TiB, which is all S3 takes";
-            return Err(S3Error::local(ErrorKind::Invalid, "writing", &self.shared.target.uri, text));
+            return Err(S3Error::local(
+                ErrorKind::Invalid,
+                "writing",
+                &self.shared.target.uri,
+                text,
+            ));
         }
-        self.current.extend_from_slice(data.get(..count).unwrap_or_default());
+        self.current
+            .extend_from_slice(data.get(..count).unwrap_or_default());
         Ok(count)
     }
 
@@ -258,7 +293,12 @@ impl ObjectWriter {
     async fn next_part(&mut self) -> Result<(), S3Error> {
         if self.number >= MAX_PARTS {
             let text = "an object has 10,000 parts at most; a larger part-size holds more";
-            return Err(S3Error::local(ErrorKind::Invalid, "writing", &self.shared.target.uri, text));
+            return Err(S3Error::local(
+                ErrorKind::Invalid,
+                "writing",
+                &self.shared.target.uri,
+                text,
+            ));
         }
         if self.number > 1 {
             let upload = self.upload().await?;
@@ -273,7 +313,12 @@ impl ObjectWriter {
         }
         self.number += 1;
         let wanted = part_bytes(self.shared.target.options.part_bytes, self.number) as usize;
-        let spare = self.shared.state().spare.pop().filter(|b| b.capacity() >= wanted);
+        let spare = self
+            .shared
+            .state()
+            .spare
+            .pop()
+            .filter(|b| b.capacity() >= wanted);
         // Reserved in one piece: growing by doubling would copy the part several times.
         self.current = spare.unwrap_or_else(|| BytesMut::with_capacity(wanted));
         Ok(())
@@ -294,7 +339,10 @@ impl ObjectWriter {
         self.beginning = None;
         let begun = begun.map_err(|_| lost(&shared.target.uri, "CreateMultipartUpload"));
         match begun.and_then(|upload| upload) {
-            Ok(upload) => Ok(self.upload.insert(Arc::new(upload)).clone()),
+            Ok(upload) => {
+                self.shared.state().upload_id = Some(upload.id.clone());
+                Ok(self.upload.insert(Arc::new(upload)).clone())
+            }
             Err(error) => {
                 self.shared.state().failure = Some(error.clone());
                 Err(error)
@@ -332,7 +380,10 @@ impl ObjectWriter {
         while state.tasks.try_join_next().is_some() {}
         let task = async move {
             let retried = || shared.state().retries += 1;
-            let result = shared.target.part(&upload, number, bytes.clone(), retried).await;
+            let result = shared
+                .target
+                .part(&upload, number, bytes.clone(), retried)
+                .await;
             let mut state = shared.state();
             state.bytes_in_flight -= size;
             state.parts_in_flight -= 1;
@@ -380,7 +431,9 @@ impl ObjectWriter {
             let end: JoinHandle<_> = if self.number == 1 {
                 let bytes = std::mem::take(&mut self.current).freeze();
                 self.start = bytes.len() as u64;
-                self.shared.runtime.spawn(async move { shared.target.put(bytes).await })
+                self.shared
+                    .runtime
+                    .spawn(async move { shared.target.put(bytes).await })
             } else {
                 let upload = self.upload().await?;
                 if !self.current.is_empty() {
@@ -477,10 +530,17 @@ impl ObjectWriter {
         let aborted = aborted.unwrap_or_else(|_| {
             let text = format!("no answer within {} s", limit.as_secs_f32());
             let uri = &self.shared.target.uri;
-            Err(S3Error::local(ErrorKind::Timeout, "AbortMultipartUpload", uri, text))
+            Err(S3Error::local(
+                ErrorKind::Timeout,
+                "AbortMultipartUpload",
+                uri,
+                text,
+            ))
         });
         aborted.map(|()| None).map_err(|mut error| {
-            error.text.push_str(&format!("; the upload {id} is left and has to be aborted by hand"));
+            error.text.push_str(&format!(
+                "; the upload {id} is left and has to be aborted by hand"
+            ));
             error
         })
     }
@@ -495,18 +555,26 @@ impl ObjectWriter {
         tasks.shutdown().await;
     }
 
-    /// How far it has come.
-    pub fn progress(&self) -> Progress {
-        let state = self.shared.state();
-        Progress {
-            bytes_written: self.len(),
-            bytes_uploaded: state.parts.values().map(|p| p.size).sum(),
-            parts_uploaded: state.parts.len() as u32,
-            parts_in_flight: state.parts_in_flight,
-            parts_resumed: state.parts.values().filter(|p| p.resumed).count() as u32,
-            retries: state.retries,
-            upload_id: self.upload.as_ref().map(|u| u.id.clone()),
-        }
+    /// How far it has come, also for another thread to look at meanwhile.
+    pub fn progress(&self) -> ProgressMeter {
+        ProgressMeter(self.shared.clone())
+    }
+
+    /// The media type to store where [`Attributes::content_type`] says none. Only the first one
+    /// counts, and only until the upload begins.
+    pub fn suggest_content_type(&self, content_type: &str) {
+        let _ = self.shared.target.suggested.set(content_type.to_owned());
+    }
+}
+
+/// How far an upload has come; stays valid when the writer is gone.
+#[derive(Debug, Clone)]
+pub struct ProgressMeter(Arc<Shared>);
+
+impl ProgressMeter {
+    /// The figures at this moment.
+    pub fn read(&self) -> Progress {
+        self.0.progress()
     }
 }
 

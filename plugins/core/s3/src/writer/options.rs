@@ -115,11 +115,12 @@ impl Default for WriteOptions {
 impl WriteOptions {
     /// Looks for what the server would refuse at the very end.
     pub(super) fn validate(&self, uri: &S3Uri) -> Result<(), S3Error> {
-        let invalid = |text: String| {
-            Err(S3Error::local(ErrorKind::Invalid, "writing", uri, text))
-        };
+        let invalid = |text: String| Err(S3Error::local(ErrorKind::Invalid, "writing", uri, text));
         if !(MIN_PART..=MAX_PART).contains(&self.part_bytes) {
-            return invalid(format!("a part has 5 MiB to 5 GiB, not {} bytes", self.part_bytes));
+            return invalid(format!(
+                "a part has 5 MiB to 5 GiB, not {} bytes",
+                self.part_bytes
+            ));
         }
         if !(1..=Self::MAX_PARALLEL).contains(&self.parallel) {
             return invalid(format!("1 to 256 parts at once, not {}", self.parallel));
@@ -129,17 +130,27 @@ impl WriteOptions {
         }
         let attributes = &self.attributes;
         if attributes.tagging.len() > 10 {
-            return invalid(format!("an object has 10 tags at most, not {}", attributes.tagging.len()));
+            return invalid(format!(
+                "an object has 10 tags at most, not {}",
+                attributes.tagging.len()
+            ));
         }
-        let metadata_bytes: usize =
-            attributes.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let metadata_bytes: usize = attributes
+            .metadata
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         if metadata_bytes > 2048 {
-            return invalid(format!("metadata has 2048 bytes at most, not {metadata_bytes}"));
+            return invalid(format!(
+                "metadata has 2048 bytes at most, not {metadata_bytes}"
+            ));
         }
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         for (name, _) in &attributes.metadata {
             if name.is_empty() || !name.bytes().all(token) {
-                return invalid(format!("'{name}' cannot be the name of metadata (a token of HTTP)"));
+                return invalid(format!(
+                    "'{name}' cannot be the name of metadata (a token of HTTP)"
+                ));
             }
         }
         let texts = [
@@ -149,8 +160,13 @@ impl WriteOptions {
             ("content-language", &attributes.content_language),
             ("cache-control", &attributes.cache_control),
         ];
-        let values = attributes.metadata.iter().map(|(name, value)| (name.as_str(), value));
-        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?)));
+        let values = attributes
+            .metadata
+            .iter()
+            .map(|(name, value)| (name.as_str(), value));
+        let texts = texts
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.as_ref()?)));
         for (name, text) in texts.chain(values) {
             if !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
                 return invalid(format!("{name} may hold printable ASCII only"));
@@ -160,7 +176,9 @@ impl WriteOptions {
             && !ObjectCannedAcl::values().contains(&acl.as_str())
         {
             let known = ObjectCannedAcl::values().join(", ");
-            return invalid(format!("'{acl}' is no canned access control list; there are {known}"));
+            return invalid(format!(
+                "'{acl}' is no canned access control list; there are {known}"
+            ));
         }
         if let Some(class) = &attributes.storage_class
             && !StorageClass::values().contains(&class.as_str())
@@ -185,7 +203,10 @@ impl Attributes {
     pub(super) fn tagging(&self) -> Option<String> {
         use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
         let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-        let pairs = self.tagging.iter().map(|(k, v)| format!("{}={}", encode(k), encode(v)));
+        let pairs = self
+            .tagging
+            .iter()
+            .map(|(k, v)| format!("{}={}", encode(k), encode(v)));
         let query = pairs.collect::<Vec<_>>().join("&");
         (!query.is_empty()).then_some(query)
     }
@@ -232,11 +253,19 @@ mod tests {
         assert!(refused(|o| o.parallel = 0));
         assert!(refused(|o| o.attributes.acl = Some("everybody".into())));
         assert!(!refused(|o| o.attributes.acl = Some("public-read".into())));
-        assert!(refused(|o| o.attributes.storage_class = Some("cheap".into())));
-        assert!(refused(|o| o.attributes.metadata = vec![("a b".into(), "c".into())]));
-        assert!(refused(|o| o.attributes.metadata = vec![("a".into(), "c\r\nx: y".into())]));
+        assert!(refused(
+            |o| o.attributes.storage_class = Some("cheap".into())
+        ));
+        assert!(refused(
+            |o| o.attributes.metadata = vec![("a b".into(), "c".into())]
+        ));
+        assert!(refused(
+            |o| o.attributes.metadata = vec![("a".into(), "c\r\nx: y".into())]
+        ));
         assert!(refused(|o| o.attributes.cache_control = Some("a\n".into())));
-        assert!(refused(|o| o.attributes.tagging = vec![Default::default(); 11]));
+        assert!(refused(
+            |o| o.attributes.tagging = vec![Default::default(); 11]
+        ));
     }
 
     #[test]

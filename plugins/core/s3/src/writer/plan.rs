@@ -23,7 +23,11 @@ const STEP_BYTES: u64 = 13 << 20;
 /// each hundred are 13 MiB larger than those before.
 pub(super) fn part_bytes(first: u64, number: u32) -> u64 {
     let steps = number.saturating_sub(EVEN_PARTS + 1) / STEP_PARTS;
-    let grown = if number > EVEN_PARTS { u64::from(steps) + 1 } else { 0 };
+    let grown = if number > EVEN_PARTS {
+        u64::from(steps) + 1
+    } else {
+        0
+    };
     (first + grown * STEP_BYTES).min(MAX_PART)
 }
 
@@ -37,7 +41,9 @@ mod tests {
             let total: u64 = (1..=MAX_PARTS).map(|n| part_bytes(first, n)).sum();
             assert!(total >= MAX_OBJECT, "{first}: {total}");
         }
-        let half = (1..=MAX_PARTS / 2).map(|n| part_bytes(MIN_PART, n)).sum::<u64>();
+        let half = (1..=MAX_PARTS / 2)
+            .map(|n| part_bytes(MIN_PART, n))
+            .sum::<u64>();
         assert!(half > 1 << 40, "{half}");
     }
 

@@ -1,6 +1,10 @@
 //! The requests of an upload.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
@@ -36,6 +40,8 @@ pub(super) struct Target {
     pub client: Arc<Client>,
     pub uri: S3Uri,
     pub options: WriteOptions,
+    /// The media type, where the options say none.
+    pub suggested: OnceLock<String>,
 }
 
 /// A part that is on the server.
@@ -68,6 +74,11 @@ impl Target {
         S3Error::local(kind, operation, &self.uri, text)
     }
 
+    fn content_type(&self) -> Option<String> {
+        let given = self.options.attributes.content_type.as_ref();
+        given.or_else(|| self.suggested.get()).cloned()
+    }
+
     /// Fails where the object exists and must not be replaced: sooner than its last byte.
     pub async fn check_absent(&self) -> Result<(), S3Error> {
         if !self.options.if_none_match {
@@ -95,7 +106,12 @@ impl Target {
                 let request = request
                     .set_checksum_mode(sums.then_some(ChecksumMode::Enabled))
                     .set_request_payer(client.payer());
-                async { request.send().await.map_err(|e| S3Error::from_sdk("HeadObject", uri, e)) }
+                async {
+                    request
+                        .send()
+                        .await
+                        .map_err(|e| S3Error::from_sdk("HeadObject", uri, e))
+                }
             })
             .await
     }
@@ -135,7 +151,7 @@ impl Target {
                 let request = client.sdk.put_object().bucket(&uri.bucket).key(&uri.key);
                 let mut request = request
                     .content_length(size as i64)
-                    .set_content_type(a.content_type.clone())
+                    .set_content_type(self.content_type())
                     .set_content_disposition(a.content_disposition.clone())
                     .set_content_encoding(a.content_encoding.clone())
                     .set_content_language(a.content_language.clone())
@@ -212,7 +228,7 @@ impl Target {
                 let mut request = request
                     .set_checksum_type(algorithm.is_some().then_some(ChecksumType::FullObject))
                     .set_checksum_algorithm(algorithm)
-                    .set_content_type(a.content_type.clone())
+                    .set_content_type(self.content_type())
                     .set_content_disposition(a.content_disposition.clone())
                     .set_content_encoding(a.content_encoding.clone())
                     .set_content_language(a.content_language.clone())
@@ -227,11 +243,20 @@ impl Target {
                 for (name, value) in &a.metadata {
                     request = request.metadata(name, value);
                 }
-                async { request.send().await.map_err(|e| S3Error::from_sdk(OPERATION, uri, e)) }
+                async {
+                    request
+                        .send()
+                        .await
+                        .map_err(|e| S3Error::from_sdk(OPERATION, uri, e))
+                }
             })
             .await?;
         answer.upload_id.filter(|id| !id.is_empty()).ok_or_else(|| {
-            self.error(ErrorKind::Server, OPERATION, "the server gives the upload no id")
+            self.error(
+                ErrorKind::Server,
+                OPERATION,
+                "the server gives the upload no id",
+            )
         })
     }
 
@@ -249,7 +274,12 @@ impl Target {
                     .set_key_marker(key_marker.clone())
                     .set_upload_id_marker(id_marker.clone())
                     .set_request_payer(client.payer());
-                async { request.send().await.map_err(|e| S3Error::from_sdk(OPERATION, uri, e)) }
+                async {
+                    request
+                        .send()
+                        .await
+                        .map_err(|e| S3Error::from_sdk(OPERATION, uri, e))
+                }
             });
             let page = match asked.await {
                 Ok(page) => page,
@@ -259,7 +289,8 @@ impl Target {
             };
             for upload in page.uploads() {
                 let same = upload.key() == Some(uri.key.as_str());
-                let fits = upload.checksum_algorithm() == self.options.checksum.algorithm().as_ref();
+                let fits =
+                    upload.checksum_algorithm() == self.options.checksum.algorithm().as_ref();
                 let begun = upload.initiated().map(|t| (t.secs(), t.subsec_nanos()));
                 if let (true, true, Some(id)) = (same, fits, upload.upload_id())
                     && newest.as_ref().is_none_or(|(last, _)| *last <= begun)
@@ -297,7 +328,12 @@ impl Target {
                     .upload_id(id)
                     .set_part_number_marker(marker.clone())
                     .set_request_payer(client.payer());
-                async { request.send().await.map_err(|e| S3Error::from_sdk(OPERATION, uri, e)) }
+                async {
+                    request
+                        .send()
+                        .await
+                        .map_err(|e| S3Error::from_sdk(OPERATION, uri, e))
+                }
             });
             let page = match asked.await {
                 Ok(page) => page,
@@ -498,7 +534,12 @@ impl Target {
                     let request = client.sdk.abort_multipart_upload();
                     let request = request.bucket(&uri.bucket).key(&uri.key);
                     let request = request.upload_id(id).set_request_payer(client.payer());
-                    async { request.send().await.map_err(|e| S3Error::from_sdk(OPERATION, uri, e)) }
+                    async {
+                        request
+                            .send()
+                            .await
+                            .map_err(|e| S3Error::from_sdk(OPERATION, uri, e))
+                    }
                 })
                 .await;
             match asked {
@@ -584,7 +625,10 @@ mod tests {
         let md5 = "\"900150983cd24fb0d6963f7d28e17f72\"";
         assert!(listed(Some(md5), None, 3).is_of(b"abc", sum));
         assert!(!listed(Some(md5), None, 3).is_of(b"abd", sum));
-        assert!(!listed(None, None, 3).is_of(b"abc", sum), "size alone proves nothing");
+        assert!(
+            !listed(None, None, 3).is_of(b"abc", sum),
+            "size alone proves nothing"
+        );
         assert!(!listed(Some("\"x-1\""), None, 3).is_of(b"abc", sum));
     }
 
