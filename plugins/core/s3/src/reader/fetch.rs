@@ -150,6 +150,10 @@ impl Fetch {
             }
             // The whole object, where the whole was asked for.
             None if self.next == 0 && length == Some(shared.size) && self.end == shared.size => {}
+            None if shared.etag.is_some() && answer.e_tag().is_none() => {
+                let text = "the answer is not the object";
+                return Err(self.error(ErrorKind::Server, text));
+            }
             None => {
                 let text = "the server does not give parts of an object (Range)";
                 return Err(self.error(ErrorKind::Unsupported, text));

@@ -287,8 +287,11 @@ async fn head(client: &Client, uri: &S3Uri) -> Result<HeadObjectOutput, S3Error>
         })
         .await;
     match asked {
-        // An answer to HEAD has no body and so no code: GET says why.
-        Err(error) if error.code.is_none() && error.status.is_some_and(|s| s >= 300) => {
+        // An answer to HEAD has no body and so no code of the server's own: GET says why.
+        Err(error)
+            if error.code.as_deref().is_none_or(|c| c == "NotFound")
+                && error.status.is_some_and(|s| s >= 300) =>
+        {
             Err(reason(client, uri).await.unwrap_or(error))
         }
         asked => asked,

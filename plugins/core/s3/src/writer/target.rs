@@ -8,7 +8,9 @@ use std::{
 
 use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
-    types::{ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart},
+    types::{
+        ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption,
+    },
 };
 use aws_smithy_runtime_api::http::Response;
 use bytes::Bytes;
@@ -136,6 +138,48 @@ impl Target {
         }
     }
 
+    /// Compares what the server confirms of the bytes it received: their checksum or, from a
+    /// server that takes no notice of checksums, their MD5, which the tag then is.
+    async fn confirmed(
+        &self,
+        operation: &'static str,
+        bytes: &Bytes,
+        sum: Option<Sum>,
+        answer: Confirmation<'_>,
+    ) -> Result<(), S3Error> {
+        let Some(sum) = sum else {
+            return Ok(());
+        };
+        let etag = answer.etag.unwrap_or_default().trim_matches('"');
+        // With keys of KMS or of the customer a tag looks like an MD5 and is none.
+        let plain = answer
+            .encryption
+            .is_none_or(|e| *e == ServerSideEncryption::Aes256);
+        let same = match answer.sum {
+            Some(confirmed) => confirmed == sum.base64(),
+            None if plain && is_md5(etag) => {
+                let bytes = bytes.clone();
+                // Milliseconds of work for a part: not on the threads that move bytes.
+                let md5 = tokio::task::spawn_blocking(move || hex(&Md5::digest(&bytes))).await;
+                md5.is_ok_and(|md5| md5.eq_ignore_ascii_case(etag))
+            }
+            None => true,
+        };
+        if same {
+            return Ok(());
+        }
+        let text = "the server received other bytes than were sent";
+        Err(self.error(ErrorKind::Checksum, operation, text))
+    }
+
+    fn confirmed_sum<'a>(&self, crc32: Option<&'a str>, crc64: Option<&'a str>) -> Option<&'a str> {
+        match self.options.checksum {
+            Checksum::None => None,
+            Checksum::Crc32 => crc32,
+            Checksum::Crc64Nvme => crc64,
+        }
+    }
+
     /// Writes a small object by one request.
     pub async fn put(&self, bytes: Bytes) -> Result<Finished, S3Error> {
         const OPERATION: &str = "PutObject";
@@ -176,7 +220,16 @@ impl Target {
                 }
                 let request = request.body(counted(bytes.clone(), sent.clone()));
                 let request = request.customize().disable_payload_signing().send();
-                let answer = self.watched(OPERATION, &sent, request).await;
+                let mut answer = self.watched(OPERATION, &sent, request).await;
+                if let Ok(put) = &answer {
+                    let answered = Confirmation {
+                        sum: self.confirmed_sum(put.checksum_crc32(), put.checksum_crc64_nvme()),
+                        etag: put.e_tag(),
+                        encryption: put.server_side_encryption(),
+                    };
+                    let confirmed = self.confirmed(OPERATION, &bytes, sum, answered).await;
+                    answer = confirmed.and(answer);
+                }
                 match answer {
                     // The answer to an earlier try may have been lost on its way.
                     Err(error) if attempt > 1 && error.kind == ErrorKind::Exists => {
@@ -409,7 +462,17 @@ impl Target {
             };
             let request = request.body(counted(bytes.clone(), sent.clone()));
             let request = request.customize().disable_payload_signing().send();
-            async move { self.watched(OPERATION, &sent, request).await }
+            let bytes = &bytes;
+            async move {
+                let put = self.watched(OPERATION, &sent, request).await?;
+                let answered = Confirmation {
+                    sum: self.confirmed_sum(put.checksum_crc32(), put.checksum_crc64_nvme()),
+                    etag: put.e_tag(),
+                    encryption: put.server_side_encryption(),
+                };
+                self.confirmed(OPERATION, bytes, sum, answered).await?;
+                Ok(put)
+            }
         })
         .await?;
         Ok(Part {
@@ -556,6 +619,13 @@ impl Target {
         let text = "parts of the upload are still there after it was aborted";
         Err(self.error(ErrorKind::Server, OPERATION, text))
     }
+}
+
+/// What a server says of the bytes it received.
+struct Confirmation<'a> {
+    sum: Option<&'a str>,
+    etag: Option<&'a str>,
+    encryption: Option<&'a ServerSideEncryption>,
 }
 
 /// What a request came to that may have succeeded earlier than it seemed.
