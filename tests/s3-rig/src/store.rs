@@ -1,0 +1,854 @@
+//! What S3 does and s3s-fs does not: conditions on reads, checksums of parts, uploads that do
+//! not exist, and never a mix of an old object and a new one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use s3s::checksum::ChecksumHasher;
+use s3s::crypto::{Checksum as _, Md5};
+use s3s::dto::*;
+use s3s::stream::{ByteStream, RemainingLength};
+use s3s::{S3, S3Request, S3Response, S3Result, StdError, TrailingHeaders, s3_error};
+use s3s_fs::FileSystem;
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::sync::RwLock;
+
+use crate::server::PendingUpload;
+
+/// As many bytes of a file are read at once.
+const READ_BYTES: usize = 256 * 1024;
+/// PutObject is held in memory until its checksums are known to be right.
+const MAX_PUT_BYTES: usize = 256 * 1024 * 1024;
+const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
+
+/// Runs a line for each kind of checksum, with its field in the hasher, its field in inputs and
+/// outputs, its header and its name as an algorithm.
+macro_rules! each_sum {
+    ($apply:ident) => {
+        $apply!(crc32, checksum_crc32, "x-amz-checksum-crc32", CRC32);
+        $apply!(crc32c, checksum_crc32c, "x-amz-checksum-crc32c", CRC32C);
+        $apply!(
+            crc64nvme,
+            checksum_crc64nvme,
+            "x-amz-checksum-crc64nvme",
+            CRC64NVME
+        );
+        $apply!(sha1, checksum_sha1, "x-amz-checksum-sha1", SHA1);
+        $apply!(sha256, checksum_sha256, "x-amz-checksum-sha256", SHA256);
+    };
+}
+
+/// Takes the checksums that a request gives out of its input.
+macro_rules! given_sums {
+    ($input:expr) => {{
+        let mut given = Checksum::default();
+        macro_rules! take {
+            ($short:ident, $field:ident, $header:expr, $name:ident) => {
+                given.$field = $input.$field.take();
+            };
+        }
+        each_sum!(take);
+        given
+    }};
+}
+
+/// The objects in a folder.
+#[derive(Debug)]
+pub(crate) struct Store {
+    inner: FileSystem,
+    root: PathBuf,
+    /// Held for writing while an object comes to bear its name.
+    names: Arc<RwLock<()>>,
+}
+
+impl Store {
+    pub(crate) fn new(inner: FileSystem, root: &Path, names: Arc<RwLock<()>>) -> Self {
+        Self {
+            inner,
+            root: root.to_owned(),
+            names,
+        }
+    }
+
+    fn bucket(&self, bucket: &str) -> S3Result<()> {
+        if self.root.join(bucket).is_dir() {
+            Ok(())
+        } else {
+            Err(s3_error!(
+                NoSuchBucket,
+                "The bucket {bucket} does not exist"
+            ))
+        }
+    }
+
+    /// That there is such an upload of this object.
+    fn upload(&self, bucket: &str, key: &str, id: &str) -> S3Result<()> {
+        self.bucket(bucket)?;
+        let sound = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        let there = sound
+            && self.root.join(format!(".upload-{id}.json")).is_file()
+            && self.root.join(upload_name(bucket, key, id)).is_file();
+        if there {
+            Ok(())
+        } else {
+            Err(s3_error!(NoSuchUpload, "The upload {id} does not exist"))
+        }
+    }
+
+    fn part_path(&self, id: &str, number: i32) -> PathBuf {
+        self.root.join(format!(".upload_id-{id}.part-{number}"))
+    }
+
+    fn sums_path(&self, id: &str, number: i32) -> PathBuf {
+        self.root.join(format!(".upload_id-{id}.sums-{number}"))
+    }
+
+    /// The parts of an upload, ascending.
+    fn parts(&self, id: &str) -> S3Result<Vec<Part>> {
+        let mut parts = Vec::new();
+        let prefix = format!(".upload_id-{id}.part-");
+        for entry in fs::read_dir(&self.root).map_err(internal)? {
+            let entry = entry.map_err(internal)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let number = name
+                .strip_prefix(&prefix)
+                .and_then(|number| number.parse().ok());
+            let (Some(number), Ok(about)) = (number, entry.metadata()) else {
+                continue;
+            };
+            // Written last: without it, the part is not there yet.
+            let Ok(sums) = fs::read(self.sums_path(id, number)) else {
+                continue;
+            };
+            let sums: Value = serde_json::from_slice(&sums).map_err(internal)?;
+            let mut part = Part {
+                part_number: Some(number),
+                size: i64::try_from(about.len()).ok(),
+                last_modified: about.modified().ok().map(Timestamp::from),
+                e_tag: text(&sums, "e_tag").map(ETag::Strong),
+                ..Default::default()
+            };
+            macro_rules! fill {
+                ($short:ident, $field:ident, $header:expr, $name:ident) => {
+                    part.$field = text(&sums, stringify!($field));
+                };
+            }
+            each_sum!(fill);
+            parts.push(part);
+        }
+        parts.sort_by_key(|part| part.part_number);
+        Ok(parts)
+    }
+
+    /// That a completion names parts that are there, and may be put together.
+    fn check_completion(&self, input: &CompleteMultipartUploadInput) -> S3Result<()> {
+        let named = input
+            .multipart_upload
+            .as_ref()
+            .and_then(|upload| upload.parts.as_ref());
+        let there = self.parts(&input.upload_id)?;
+        let (mut last, mut total) = (0, 0);
+        let count = named.map_or(0, Vec::len);
+        for (at, named) in named.into_iter().flatten().enumerate() {
+            let number = named.part_number.ok_or_else(|| s3_error!(MalformedXML))?;
+            if number <= last {
+                return Err(s3_error!(InvalidPartOrder));
+            }
+            last = number;
+            let part = there
+                .iter()
+                .find(|part| part.part_number == Some(number))
+                .ok_or_else(|| s3_error!(InvalidPart, "Part {number} was not uploaded"))?;
+            let same =
+                named.e_tag.as_ref().map(ETag::value) == part.e_tag.as_ref().map(ETag::value);
+            let mut sums = same;
+            macro_rules! compare {
+                ($short:ident, $field:ident, $header:expr, $name:ident) => {
+                    sums &= named.$field.is_none() || named.$field == part.$field;
+                };
+            }
+            each_sum!(compare);
+            if !sums {
+                return Err(s3_error!(InvalidPart, "Part {number} is another one"));
+            }
+            let size = part.size.unwrap_or(0).unsigned_abs();
+            if size < MIN_PART_BYTES && at + 1 < count {
+                return Err(s3_error!(EntityTooSmall, "Part {number} has {size} bytes"));
+            }
+            total += size;
+            if usize::try_from(number) != Ok(at + 1) {
+                return Err(s3_error!(NotImplemented, "Part {} was left out", at + 1));
+            }
+        }
+        match input.mpu_object_size {
+            Some(size) if u64::try_from(size) != Ok(total) => Err(s3_error!(
+                InvalidRequest,
+                "The parts have {total} bytes, not {size}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks and returns the whole object's checksums, where a completion gives any.
+    async fn check_whole(&self, input: &mut CompleteMultipartUploadInput) -> S3Result<Checksum> {
+        let mut given = given_sums!(input);
+        let mut hasher = ChecksumHasher::default();
+        let mut any = false;
+        macro_rules! want {
+            ($short:ident, $field:ident, $header:expr, $name:ident) => {
+                // A checksum of the parts' checksums ends in their number; it is not looked at.
+                given.$field = given.$field.take().filter(|sum| !sum.contains('-'));
+                if given.$field.is_some() {
+                    hasher.$short = Some(Default::default());
+                    any = true;
+                }
+            };
+        }
+        each_sum!(want);
+        if any {
+            let mut buffer = vec![0; READ_BYTES];
+            for part in self.parts(&input.upload_id)? {
+                let path = self.part_path(&input.upload_id, part.part_number.unwrap_or(0));
+                let mut file = tokio::fs::File::open(path).await.map_err(internal)?;
+                loop {
+                    let read = file.read(&mut buffer).await.map_err(internal)?;
+                    if read == 0 {
+                        break;
+                    }
+                    hasher.update(&buffer[..read]);
+                }
+            }
+        }
+        compare_sums(&given, &hasher.finalize())?;
+        Ok(given)
+    }
+}
+
+#[async_trait::async_trait]
+impl S3 for Store {
+    async fn create_bucket(
+        &self,
+        req: S3Request<CreateBucketInput>,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
+        self.inner.create_bucket(req).await
+    }
+
+    async fn delete_bucket(
+        &self,
+        req: S3Request<DeleteBucketInput>,
+    ) -> S3Result<S3Response<DeleteBucketOutput>> {
+        self.inner.delete_bucket(req).await
+    }
+
+    async fn head_bucket(
+        &self,
+        req: S3Request<HeadBucketInput>,
+    ) -> S3Result<S3Response<HeadBucketOutput>> {
+        self.inner.head_bucket(req).await
+    }
+
+    async fn list_buckets(
+        &self,
+        req: S3Request<ListBucketsInput>,
+    ) -> S3Result<S3Response<ListBucketsOutput>> {
+        self.inner.list_buckets(req).await
+    }
+
+    async fn get_bucket_location(
+        &self,
+        req: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        self.inner.get_bucket_location(req).await
+    }
+
+    async fn list_objects(
+        &self,
+        req: S3Request<ListObjectsInput>,
+    ) -> S3Result<S3Response<ListObjectsOutput>> {
+        self.bucket(&req.input.bucket)?;
+        self.inner.list_objects(req).await
+    }
+
+    async fn list_objects_v2(
+        &self,
+        req: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.bucket(&req.input.bucket)?;
+        self.inner.list_objects_v2(req).await
+    }
+
+    async fn copy_object(
+        &self,
+        req: S3Request<CopyObjectInput>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
+        self.bucket(&req.input.bucket)?;
+        let _alone = self.names.write().await;
+        self.inner.copy_object(req).await
+    }
+
+    async fn delete_object(
+        &self,
+        req: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        self.bucket(&req.input.bucket)?;
+        let path = self.root.join(&req.input.bucket).join(&req.input.key);
+        let _alone = self.names.write().await;
+        if !path.exists() {
+            return Ok(S3Response::new(DeleteObjectOutput::default()));
+        }
+        self.inner.delete_object(req).await
+    }
+
+    async fn delete_objects(
+        &self,
+        req: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        self.bucket(&req.input.bucket)?;
+        let _alone = self.names.write().await;
+        self.inner.delete_objects(req).await
+    }
+
+    async fn head_object(
+        &self,
+        req: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let (if_match, if_none_match) =
+            (req.input.if_match.clone(), req.input.if_none_match.clone());
+        no_versions(req.input.version_id.as_deref())?;
+        self.bucket(&req.input.bucket)?;
+        let _named = self.names.read().await;
+        let answer = self.inner.head_object(req).await?;
+        conditions(
+            if_match.as_ref(),
+            if_none_match.as_ref(),
+            answer.output.e_tag.as_ref(),
+        )?;
+        Ok(answer)
+    }
+
+    async fn get_object(
+        &self,
+        req: S3Request<GetObjectInput>,
+    ) -> S3Result<S3Response<GetObjectOutput>> {
+        let input = &req.input;
+        let (if_match, if_none_match) = (input.if_match.clone(), input.if_none_match.clone());
+        no_versions(input.version_id.as_deref())?;
+        self.bucket(&input.bucket)?;
+        let (range, path) = (input.range, self.root.join(&input.bucket).join(&input.key));
+        let _named = self.names.read().await;
+        let mut answer = self.inner.get_object(req).await?;
+        let output = &mut answer.output;
+        conditions(
+            if_match.as_ref(),
+            if_none_match.as_ref(),
+            output.e_tag.as_ref(),
+        )?;
+        // The same bytes in larger pieces.
+        let mut file = tokio::fs::File::open(&path).await.map_err(internal)?;
+        let size = file.metadata().await.map_err(internal)?.len();
+        let bytes = match range {
+            Some(range) => range.check(size)?,
+            None => 0..size,
+        };
+        file.seek(io::SeekFrom::Start(bytes.start))
+            .await
+            .map_err(internal)?;
+        let length = bytes.end - bytes.start;
+        let stream = tokio_util::io::ReaderStream::with_capacity(file.take(length), READ_BYTES);
+        output.body = Some(StreamingBlob::wrap(stream));
+        Ok(answer)
+    }
+
+    async fn put_object(
+        &self,
+        mut req: S3Request<PutObjectInput>,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        self.bucket(&req.input.bucket)?;
+        let body = req
+            .input
+            .body
+            .take()
+            .ok_or_else(|| s3_error!(IncompleteBody))?;
+        let mut given = given_sums!(req.input);
+        let algorithm = req.input.checksum_algorithm.take();
+        let trailer = req
+            .headers
+            .get("x-amz-trailer")
+            .and_then(|value| value.to_str().ok());
+        let mut body = Summed::new(body, &given, algorithm.as_ref(), trailer);
+        let sums = body.sums();
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = next(&mut body).await {
+            let piece = piece.map_err(|error| s3_error!(IncompleteBody, "{error}"))?;
+            if bytes.len() + piece.len() > MAX_PUT_BYTES {
+                return Err(s3_error!(
+                    EntityTooLarge,
+                    "This server takes 256 MiB at once"
+                ));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        let (md5, found) = sums.finish();
+        from_trailers(&mut given, req.trailing_headers.take());
+        compare_md5(req.input.content_md5.take(), &md5)?;
+        compare_sums(&given, &found)?;
+
+        macro_rules! keep {
+            ($short:ident, $field:ident, $header:expr, $name:ident) => {
+                req.input.$field = given.$field;
+            };
+        }
+        each_sum!(keep);
+        req.input.content_length = i64::try_from(bytes.len()).ok();
+        req.input.body = Some(StreamingBlob::from(s3s::Body::from(bytes.freeze())));
+        let _alone = self.names.write().await;
+        self.inner.put_object(req).await
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        self.bucket(&req.input.bucket)?;
+        let algorithm = req.input.checksum_algorithm.clone();
+        let kind = req.input.checksum_type.clone();
+        let mut answer = self.inner.create_multipart_upload(req).await?;
+        answer.output.checksum_algorithm = algorithm;
+        answer.output.checksum_type = kind;
+        Ok(answer)
+    }
+
+    async fn upload_part(
+        &self,
+        mut req: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        let input = &mut req.input;
+        let (bucket, key, id) = (
+            input.bucket.clone(),
+            input.key.clone(),
+            input.upload_id.clone(),
+        );
+        let number = input.part_number;
+        self.upload(&bucket, &key, &id)?;
+        if !(1..=10_000).contains(&number) {
+            return Err(s3_error!(InvalidArgument, "There is no part {number}"));
+        }
+        let body = input.body.take().ok_or_else(|| s3_error!(IncompleteBody))?;
+        let mut given = given_sums!(input);
+        let algorithm = input.checksum_algorithm.take();
+        let content_md5 = input.content_md5.take();
+        let trailer = req
+            .headers
+            .get("x-amz-trailer")
+            .and_then(|value| value.to_str().ok());
+        let body = Summed::new(body, &given, algorithm.as_ref(), trailer);
+        let (sums, trailers) = (body.sums(), req.trailing_headers.clone());
+        req.input.body = Some(StreamingBlob::new(body));
+        // What was there under this number is replaced, be that good or bad.
+        let _ = fs::remove_file(self.sums_path(&id, number));
+        let mut answer = self.inner.upload_part(req).await?;
+
+        let (md5, found) = sums.finish();
+        from_trailers(&mut given, trailers);
+        let good = compare_md5(content_md5, &md5).and_then(|()| compare_sums(&given, &found));
+        // It may have been completed or aborted while the part came.
+        let good = good.and_then(|()| self.upload(&bucket, &key, &id));
+        if let Err(error) = good {
+            let _ = fs::remove_file(self.part_path(&id, number));
+            return Err(error);
+        }
+        let mut noted = Map::new();
+        if let Some(tag) = &answer.output.e_tag {
+            noted.insert("e_tag".to_owned(), tag.value().into());
+        }
+        macro_rules! note {
+            ($short:ident, $field:ident, $header:expr, $name:ident) => {
+                if let Some(sum) = &found.$field {
+                    noted.insert(stringify!($field).to_owned(), sum.as_str().into());
+                }
+                answer.output.$field = found.$field;
+            };
+        }
+        each_sum!(note);
+        let noted = Value::Object(noted).to_string();
+        fs::write(self.sums_path(&id, number), noted).map_err(internal)?;
+        Ok(answer)
+    }
+
+    async fn list_parts(
+        &self,
+        req: S3Request<ListPartsInput>,
+    ) -> S3Result<S3Response<ListPartsOutput>> {
+        let input = req.input;
+        self.upload(&input.bucket, &input.key, &input.upload_id)?;
+        let after = input.part_number_marker.unwrap_or(0);
+        let limit = input.max_parts.unwrap_or(1000).clamp(1, 1000);
+        let mut parts = self.parts(&input.upload_id)?;
+        parts.retain(|part| part.part_number.unwrap_or(0) > after);
+        let more = parts.len() > limit.unsigned_abs() as usize;
+        parts.truncate(limit.unsigned_abs() as usize);
+        Ok(S3Response::new(ListPartsOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(input.upload_id),
+            is_truncated: Some(more),
+            max_parts: Some(limit),
+            part_number_marker: Some(after),
+            next_part_number_marker: parts.last().and_then(|part| part.part_number),
+            parts: Some(parts),
+            ..Default::default()
+        }))
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        req: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        let input = req.input;
+        self.bucket(&input.bucket)?;
+        let mut uploads = Vec::new();
+        for upload in pending(&self.root).map_err(internal)? {
+            let key = upload.key.unwrap_or_default();
+            let wanted = input
+                .prefix
+                .as_deref()
+                .is_none_or(|prefix| key.starts_with(prefix));
+            let begun = self.root.join(format!(".upload-{}.json", upload.upload_id));
+            let begun = fs::metadata(begun);
+            if let (Some(bucket), true, Ok(begun)) = (upload.bucket, wanted, begun)
+                && bucket == input.bucket
+            {
+                uploads.push(MultipartUpload {
+                    key: Some(key),
+                    upload_id: Some(upload.upload_id),
+                    initiated: begun.modified().ok().map(Timestamp::from),
+                    ..Default::default()
+                });
+            }
+        }
+        uploads.sort_by(|a, b| (&a.key, &a.upload_id).cmp(&(&b.key, &b.upload_id)));
+        Ok(S3Response::new(ListMultipartUploadsOutput {
+            bucket: Some(input.bucket),
+            prefix: input.prefix,
+            is_truncated: Some(false),
+            uploads: Some(uploads),
+            ..Default::default()
+        }))
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        mut req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
+        let id = req.input.upload_id.clone();
+        self.upload(&bucket, &key, &id)?;
+        self.check_completion(&req.input)?;
+        let sums = self.check_whole(&mut req.input).await?;
+        let _alone = self.names.write().await;
+        // Another one may have been first.
+        self.upload(&bucket, &key, &id)?;
+        let mut answer = self.inner.complete_multipart_upload(req).await?;
+        // The answer is a future for servers that take their time; this one is ready.
+        let tag = match answer.output.future.take() {
+            Some(future) => future.await?.e_tag,
+            None => answer.output.e_tag.take(),
+        };
+        // Checksums of the object that was there before must not stay.
+        let mut noted = Map::new();
+        if let Some(tag) = &tag {
+            noted.insert("e_tag".to_owned(), tag.value().into());
+        }
+        macro_rules! note {
+            ($short:ident, $field:ident, $header:expr, $name:ident) => {
+                if let Some(sum) = &sums.$field {
+                    noted.insert(stringify!($field).to_owned(), sum.as_str().into());
+                }
+                answer.output.$field = sums.$field;
+            };
+        }
+        each_sum!(note);
+        let name = self.root.join(info_name(&bucket, &key));
+        fs::write(name, Value::Object(noted).to_string()).map_err(internal)?;
+        // Parts that the completion did not name go, too.
+        self.forget(&id);
+        answer.output.bucket = Some(bucket);
+        answer.output.key = Some(key);
+        answer.output.e_tag = tag;
+        Ok(answer)
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let input = &req.input;
+        self.upload(&input.bucket, &input.key, &input.upload_id)?;
+        let id = input.upload_id.clone();
+        let answer = self.inner.abort_multipart_upload(req).await?;
+        self.forget(&id);
+        Ok(answer)
+    }
+}
+
+impl Store {
+    /// Removes what is left of an upload's parts.
+    fn forget(&self, id: &str) {
+        let prefix = format!(".upload_id-{id}.");
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// A body whose checksums are computed as it passes.
+struct Summed {
+    body: StreamingBlob,
+    sums: Sums,
+}
+
+#[derive(Clone)]
+struct Sums(Arc<Mutex<(Md5, ChecksumHasher)>>);
+
+impl Summed {
+    /// Computes the checksums that were given, and those that are announced.
+    fn new(
+        body: StreamingBlob,
+        given: &Checksum,
+        algorithm: Option<&ChecksumAlgorithm>,
+        trailer: Option<&str>,
+    ) -> Self {
+        let mut hasher = ChecksumHasher::default();
+        macro_rules! want {
+            ($short:ident, $field:ident, $header:expr, $name:ident) => {
+                if given.$field.is_some()
+                    || algorithm.is_some_and(|a| a.as_str() == ChecksumAlgorithm::$name)
+                    || trailer.is_some_and(|t| t.trim().eq_ignore_ascii_case($header))
+                {
+                    hasher.$short = Some(Default::default());
+                }
+            };
+        }
+        each_sum!(want);
+        Self {
+            body,
+            sums: Sums(Arc::new(Mutex::new((Md5::new(), hasher)))),
+        }
+    }
+
+    fn sums(&self) -> Sums {
+        self.sums.clone()
+    }
+}
+
+impl Sums {
+    /// The MD5 sum and the checksums of what has passed.
+    fn finish(&self) -> ([u8; 16], Checksum) {
+        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (md5, hasher) = std::mem::replace(&mut *sums, (Md5::new(), Default::default()));
+        (md5.finalize(), hasher.finalize())
+    }
+}
+
+impl Stream for Summed {
+    type Item = Result<Bytes, StdError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = Pin::new(&mut self.body).poll_next(cx);
+        if let Poll::Ready(Some(Ok(piece))) = &polled {
+            let mut sums = self.sums.0.lock().unwrap_or_else(PoisonError::into_inner);
+            sums.0.update(piece);
+            sums.1.update(piece);
+        }
+        polled
+    }
+}
+
+impl ByteStream for Summed {
+    fn remaining_length(&self) -> RemainingLength {
+        self.body.remaining_length()
+    }
+}
+
+async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    std::future::poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
+}
+
+/// Adds the checksums that came after the body.
+fn from_trailers(given: &mut Checksum, trailers: Option<TrailingHeaders>) {
+    let Some(trailers) = trailers.and_then(|trailers| trailers.take()) else {
+        return;
+    };
+    macro_rules! add {
+        ($short:ident, $field:ident, $header:expr, $name:ident) => {
+            if let Some(sum) = trailers.get($header).and_then(|value| value.to_str().ok()) {
+                given.$field = Some(sum.to_owned());
+            }
+        };
+    }
+    each_sum!(add);
+}
+
+fn compare_sums(given: &Checksum, found: &Checksum) -> S3Result<()> {
+    macro_rules! compare {
+        ($short:ident, $field:ident, $header:expr, $name:ident) => {
+            if given.$field.is_some() && given.$field != found.$field {
+                return Err(s3_error!(
+                    BadDigest,
+                    "The {} you specified did not match the calculated checksum.",
+                    ChecksumAlgorithm::$name
+                ));
+            }
+        };
+    }
+    each_sum!(compare);
+    Ok(())
+}
+
+fn compare_md5(given: Option<String>, found: &[u8; 16]) -> S3Result<()> {
+    match given {
+        Some(given) if given != base64_simd::STANDARD.encode_to_string(found) => Err(s3_error!(
+            BadDigest,
+            "The Content-MD5 you specified did not match what we received."
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn conditions(
+    if_match: Option<&ETagCondition>,
+    if_none_match: Option<&ETagCondition>,
+    tag: Option<&ETag>,
+) -> S3Result<()> {
+    let holds = |condition: &ETagCondition| {
+        condition.is_any() || condition.as_etag().map(ETag::value) == tag.map(ETag::value)
+    };
+    if !if_match.is_none_or(holds) {
+        return Err(s3_error!(
+            PreconditionFailed,
+            "At least one of the pre-conditions did not hold"
+        ));
+    }
+    if if_none_match.is_some_and(holds) {
+        return Err(s3_error!(NotModified));
+    }
+    Ok(())
+}
+
+/// Objects have no versions here, but for the one called null.
+fn no_versions(version: Option<&str>) -> S3Result<()> {
+    match version {
+        None | Some("null") => Ok(()),
+        Some(version) => Err(s3_error!(NoSuchVersion, "There is no version {version}")),
+    }
+}
+
+fn internal(error: impl std::error::Error + Send + Sync + 'static) -> s3s::S3Error {
+    s3_error!(error, InternalError)
+}
+
+fn text(value: &Value, name: &str) -> Option<String> {
+    value.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn encoded(text: &str) -> String {
+    base64_simd::URL_SAFE_NO_PAD.encode_to_string(text)
+}
+
+fn upload_name(bucket: &str, key: &str, id: &str) -> String {
+    let (bucket, key) = (encoded(bucket), encoded(key));
+    format!(".bucket-{bucket}.object-{key}.upload-{id}.metadata.json")
+}
+
+fn info_name(bucket: &str, key: &str) -> String {
+    format!(
+        ".bucket-{}.object-{}.internal.json",
+        encoded(bucket),
+        encoded(key)
+    )
+}
+
+/// Replaces an object past the protocol.
+pub(crate) fn replace(root: &Path, bucket: &str, key: &str, bytes: &[u8]) -> io::Result<()> {
+    let path = root.join(bucket).join(key);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    // Under another name first: a request that reads the old object goes on reading that.
+    let mut file = tempfile::Builder::new().prefix(".put-").tempfile_in(root)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.persist(&path)?;
+    let sum: String = Md5::checksum(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    fs::write(
+        root.join(info_name(bucket, key)),
+        json!({ "e_tag": sum }).to_string(),
+    )
+}
+
+/// Uploads of which anything is left, by id.
+pub(crate) fn pending(root: &Path) -> io::Result<Vec<PendingUpload>> {
+    let mut found: BTreeMap<String, PendingUpload> = BTreeMap::new();
+    for entry in fs::read_dir(root)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Some((id, trace)) = trace_of_upload(&name) else {
+            continue;
+        };
+        let upload = found.entry(id.to_owned()).or_insert_with(|| PendingUpload {
+            upload_id: id.to_owned(),
+            bucket: None,
+            key: None,
+            parts: Vec::new(),
+        });
+        match trace {
+            Trace::Begun => {}
+            Trace::Part(number) => upload.parts.push(number),
+            Trace::Object(bucket, key) => {
+                upload.bucket = Some(bucket);
+                upload.key = Some(key);
+            }
+        }
+    }
+    let mut uploads: Vec<_> = found.into_values().collect();
+    for upload in &mut uploads {
+        upload.parts.sort_unstable();
+    }
+    Ok(uploads)
+}
+
+/// What a file's name tells of an upload.
+enum Trace {
+    Begun,
+    Part(u32),
+    Object(String, String),
+}
+
+fn trace_of_upload(name: &str) -> Option<(&str, Trace)> {
+    if let Some(rest) = name.strip_prefix(".upload_id-") {
+        let (id, part) = rest.split_once(".part-")?;
+        return Some((id, Trace::Part(part.parse().ok()?)));
+    }
+    if let Some(rest) = name.strip_prefix(".upload-") {
+        return Some((rest.strip_suffix(".json")?, Trace::Begun));
+    }
+    let (bucket, rest) = name.strip_prefix(".bucket-")?.split_once(".object-")?;
+    let (key, rest) = rest.split_once(".upload-")?;
+    let id = rest.strip_suffix(".metadata.json")?;
+    let decoded = |text: &str| {
+        let bytes = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(text).ok()?;
+        String::from_utf8(bytes).ok()
+    };
+    Some((id, Trace::Object(decoded(bucket)?, decoded(key)?)))
+}
