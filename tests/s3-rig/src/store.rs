@@ -1,11 +1,13 @@
 //! What S3 does and s3s-fs does not: conditions on reads, checksums of parts, uploads that do
-//! not exist, and never a mix of an old object and a new one.
+//! not exist, and never a mix of an old object and a new one; and the ways of the bytes made
+//! short, so that a benchmark measures its clients.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -18,7 +20,8 @@ use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3, S3Request, S3Response, S3Result, StdError, TrailingHeaders, s3_error};
 use s3s_fs::FileSystem;
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufWriter};
 use tokio::sync::RwLock;
 
 use crate::server::PendingUpload;
@@ -67,14 +70,24 @@ pub(crate) struct Store {
     root: PathBuf,
     /// Held for writing while an object comes to bear its name.
     names: Arc<RwLock<()>>,
+    /// Parts get ETags that cost nothing to compute.
+    cheap_etags: bool,
+    tags: AtomicU64,
 }
 
 impl Store {
-    pub(crate) fn new(inner: FileSystem, root: &Path, names: Arc<RwLock<()>>) -> Self {
+    pub(crate) fn new(
+        inner: FileSystem,
+        root: &Path,
+        names: Arc<RwLock<()>>,
+        cheap_etags: bool,
+    ) -> Self {
         Self {
             inner,
             root: root.to_owned(),
             names,
+            cheap_etags,
+            tags: AtomicU64::new(0),
         }
     }
 
@@ -87,6 +100,46 @@ impl Store {
                 "The bucket {bucket} does not exist"
             ))
         }
+    }
+
+    fn object(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
+        let strange = |part: &str| matches!(part, "" | "." | "..");
+        if key.trim_end_matches('/').split('/').any(strange) {
+            return Err(s3_error!(
+                InvalidArgument,
+                "This server keeps no object called {key:?}"
+            ));
+        }
+        Ok(self.root.join(bucket).join(key))
+    }
+
+    /// The ETag of an object, if there is one.
+    fn tag(&self, bucket: &str, key: &str) -> S3Result<Option<ETag>> {
+        let path = self.object(bucket, key)?;
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let info = fs::read(self.root.join(info_name(bucket, key))).unwrap_or_default();
+        let noted = serde_json::from_slice(&info).ok();
+        let tag = match noted.and_then(|info: Value| text(&info, "e_tag")) {
+            Some(tag) => tag,
+            // Somebody else put the file there.
+            None => hex(&Md5::checksum(&fs::read(path).map_err(internal)?)),
+        };
+        Ok(Some(ETag::Strong(tag)))
+    }
+
+    /// An ETag that no other part has, and that is no checksum: S3 has such, too.
+    fn another_tag(&self) -> String {
+        let number = self.tags.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}{number:016x}", std::process::id())
+    }
+
+    fn temporary(&self) -> S3Result<NamedTempFile> {
+        tempfile::Builder::new()
+            .prefix(".put-")
+            .tempfile_in(&self.root)
+            .map_err(internal)
     }
 
     /// That there is such an upload of this object.
@@ -149,14 +202,18 @@ impl Store {
     }
 
     /// That a completion names parts that are there, and may be put together.
-    fn check_completion(&self, input: &CompleteMultipartUploadInput) -> S3Result<()> {
+    fn check_completion(&self, input: &CompleteMultipartUploadInput) -> S3Result<Vec<Part>> {
         let named = input
             .multipart_upload
             .as_ref()
             .and_then(|upload| upload.parts.as_ref());
         let there = self.parts(&input.upload_id)?;
         let (mut last, mut total) = (0, 0);
+        let mut taken = Vec::new();
         let count = named.map_or(0, Vec::len);
+        if count == 0 {
+            return Err(s3_error!(MalformedXML, "There is no part in it"));
+        }
         for (at, named) in named.into_iter().flatten().enumerate() {
             let number = named.part_number.ok_or_else(|| s3_error!(MalformedXML))?;
             if number <= last {
@@ -184,21 +241,23 @@ impl Store {
                 return Err(s3_error!(EntityTooSmall, "Part {number} has {size} bytes"));
             }
             total += size;
-            if usize::try_from(number) != Ok(at + 1) {
-                return Err(s3_error!(NotImplemented, "Part {} was left out", at + 1));
-            }
+            taken.push(part.clone());
         }
         match input.mpu_object_size {
             Some(size) if u64::try_from(size) != Ok(total) => Err(s3_error!(
                 InvalidRequest,
                 "The parts have {total} bytes, not {size}"
             )),
-            _ => Ok(()),
+            _ => Ok(taken),
         }
     }
 
     /// Checks and returns the whole object's checksums, where a completion gives any.
-    async fn check_whole(&self, input: &mut CompleteMultipartUploadInput) -> S3Result<Checksum> {
+    async fn check_whole(
+        &self,
+        input: &mut CompleteMultipartUploadInput,
+        parts: &[Part],
+    ) -> S3Result<Checksum> {
         let mut given = given_sums!(input);
         let mut hasher = ChecksumHasher::default();
         let mut any = false;
@@ -215,7 +274,7 @@ impl Store {
         each_sum!(want);
         if any {
             let mut buffer = vec![0; READ_BYTES];
-            for part in self.parts(&input.upload_id)? {
+            for part in parts {
                 let path = self.part_path(&input.upload_id, part.part_number.unwrap_or(0));
                 let mut file = tokio::fs::File::open(path).await.map_err(internal)?;
                 loop {
@@ -299,7 +358,7 @@ impl S3 for Store {
         req: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         self.bucket(&req.input.bucket)?;
-        let path = self.root.join(&req.input.bucket).join(&req.input.key);
+        let path = self.object(&req.input.bucket, &req.input.key)?;
         let _alone = self.names.write().await;
         if !path.exists() {
             return Ok(S3Response::new(DeleteObjectOutput::default()));
@@ -342,7 +401,7 @@ impl S3 for Store {
         let (if_match, if_none_match) = (input.if_match.clone(), input.if_none_match.clone());
         no_versions(input.version_id.as_deref())?;
         self.bucket(&input.bucket)?;
-        let (range, path) = (input.range, self.root.join(&input.bucket).join(&input.key));
+        let (range, path) = (input.range, self.object(&input.bucket, &input.key)?);
         let _named = self.names.read().await;
         let mut answer = self.inner.get_object(req).await?;
         let output = &mut answer.output;
@@ -379,11 +438,13 @@ impl S3 for Store {
             .ok_or_else(|| s3_error!(IncompleteBody))?;
         let mut given = given_sums!(req.input);
         let algorithm = req.input.checksum_algorithm.take();
+        let content_md5 = req.input.content_md5.take();
         let trailer = req
             .headers
             .get("x-amz-trailer")
             .and_then(|value| value.to_str().ok());
-        let mut body = Summed::new(body, &given, algorithm.as_ref(), trailer);
+        let with_md5 = content_md5.is_some();
+        let mut body = Summed::new(body, &given, algorithm.as_ref(), trailer, with_md5);
         let sums = body.sums();
         let mut bytes = BytesMut::new();
         while let Some(piece) = next(&mut body).await {
@@ -398,7 +459,7 @@ impl S3 for Store {
         }
         let (md5, found) = sums.finish();
         from_trailers(&mut given, req.trailing_headers.take());
-        compare_md5(req.input.content_md5.take(), &md5)?;
+        compare_md5(content_md5, md5)?;
         compare_sums(&given, &found)?;
 
         macro_rules! keep {
@@ -449,38 +510,55 @@ impl S3 for Store {
             .headers
             .get("x-amz-trailer")
             .and_then(|value| value.to_str().ok());
-        let body = Summed::new(body, &given, algorithm.as_ref(), trailer);
-        let (sums, trailers) = (body.sums(), req.trailing_headers.clone());
-        req.input.body = Some(StreamingBlob::new(body));
-        // What was there under this number is replaced, be that good or bad.
-        let _ = fs::remove_file(self.sums_path(&id, number));
-        let mut answer = self.inner.upload_part(req).await?;
+        let with_md5 = !self.cheap_etags || content_md5.is_some();
+        let mut body = Summed::new(body, &given, algorithm.as_ref(), trailer, with_md5);
+        let sums = body.sums();
 
+        // Under another name until it is known to be good; removed if this is given up.
+        let file = self.temporary()?;
+        let mut writer = BufWriter::with_capacity(
+            READ_BYTES,
+            tokio::fs::File::from_std(file.reopen().map_err(internal)?),
+        );
+        while let Some(piece) = next(&mut body).await {
+            let piece = piece.map_err(|error| s3_error!(IncompleteBody, "{error}"))?;
+            writer.write_all(&piece).await.map_err(internal)?;
+        }
+        writer.flush().await.map_err(internal)?;
+        drop(writer);
         let (md5, found) = sums.finish();
-        from_trailers(&mut given, trailers);
-        let good = compare_md5(content_md5, &md5).and_then(|()| compare_sums(&given, &found));
-        // It may have been completed or aborted while the part came.
-        let good = good.and_then(|()| self.upload(&bucket, &key, &id));
-        if let Err(error) = good {
-            let _ = fs::remove_file(self.part_path(&id, number));
-            return Err(error);
-        }
+        from_trailers(&mut given, req.trailing_headers.take());
+        compare_md5(content_md5, md5)?;
+        compare_sums(&given, &found)?;
+
+        let tag = match md5 {
+            Some(sum) => hex(&sum),
+            None => self.another_tag(),
+        };
+        let mut output = UploadPartOutput {
+            e_tag: Some(ETag::Strong(tag.clone())),
+            ..Default::default()
+        };
         let mut noted = Map::new();
-        if let Some(tag) = &answer.output.e_tag {
-            noted.insert("e_tag".to_owned(), tag.value().into());
-        }
+        noted.insert("e_tag".to_owned(), tag.into());
         macro_rules! note {
             ($short:ident, $field:ident, $header:expr, $name:ident) => {
                 if let Some(sum) = &found.$field {
                     noted.insert(stringify!($field).to_owned(), sum.as_str().into());
                 }
-                answer.output.$field = found.$field;
+                output.$field = found.$field;
             };
         }
         each_sum!(note);
         let noted = Value::Object(noted).to_string();
+        // Completion and abortion are shut out, so that nothing is left of an upload that ended
+        // while this part came.
+        let _alone = self.names.write().await;
+        self.upload(&bucket, &key, &id)?;
+        file.persist(self.part_path(&id, number))
+            .map_err(internal)?;
         fs::write(self.sums_path(&id, number), noted).map_err(internal)?;
-        Ok(answer)
+        Ok(S3Response::new(output))
     }
 
     async fn list_parts(
@@ -548,42 +626,80 @@ impl S3 for Store {
         &self,
         mut req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
-        let id = req.input.upload_id.clone();
+        let input = &mut req.input;
+        let (bucket, key, id) = (
+            input.bucket.clone(),
+            input.key.clone(),
+            input.upload_id.clone(),
+        );
         self.upload(&bucket, &key, &id)?;
-        self.check_completion(&req.input)?;
-        let sums = self.check_whole(&mut req.input).await?;
+        let parts = self.check_completion(input)?;
+        let sums = self.check_whole(input, &parts).await?;
         let _alone = self.names.write().await;
-        // Another one may have been first.
+        // Another one may have been first, or a part was replaced.
         self.upload(&bucket, &key, &id)?;
-        let mut answer = self.inner.complete_multipart_upload(req).await?;
-        // The answer is a future for servers that take their time; this one is ready.
-        let tag = match answer.output.future.take() {
-            Some(future) => future.await?.e_tag,
-            None => answer.output.e_tag.take(),
-        };
-        // Checksums of the object that was there before must not stay.
-        let mut noted = Map::new();
-        if let Some(tag) = &tag {
-            noted.insert("e_tag".to_owned(), tag.value().into());
+        self.check_completion(input)?;
+        let old = self.tag(&bucket, &key)?;
+        conditions(input.if_match.as_ref(), None, old.as_ref())?;
+        if old.is_some()
+            && input
+                .if_none_match
+                .as_ref()
+                .is_some_and(ETagCondition::is_any)
+        {
+            return Err(s3_error!(PreconditionFailed, "The object exists"));
         }
+
+        let tags: Vec<u8> = parts
+            .iter()
+            .filter_map(|part| part.e_tag.as_ref())
+            .flat_map(|tag| unhex(tag.value()))
+            .collect();
+        let tag = format!("{}-{}", hex(&Md5::checksum(&tags)), parts.len());
+        let mut output = CompleteMultipartUploadOutput {
+            bucket: Some(bucket.clone()),
+            key: Some(key.clone()),
+            e_tag: Some(ETag::Strong(tag.clone())),
+            ..Default::default()
+        };
+        // Checksums of the object that was there before do not stay.
+        let mut noted = Map::new();
+        noted.insert("e_tag".to_owned(), tag.into());
         macro_rules! note {
             ($short:ident, $field:ident, $header:expr, $name:ident) => {
                 if let Some(sum) = &sums.$field {
                     noted.insert(stringify!($field).to_owned(), sum.as_str().into());
                 }
-                answer.output.$field = sums.$field;
+                output.$field = sums.$field;
             };
         }
         each_sum!(note);
-        let name = self.root.join(info_name(&bucket, &key));
-        fs::write(name, Value::Object(noted).to_string()).map_err(internal)?;
+
+        let target = self.object(&bucket, &key)?;
+        let paths: Vec<_> = parts
+            .iter()
+            .map(|part| self.part_path(&id, part.part_number.unwrap_or(0)))
+            .collect();
+        tokio::task::spawn_blocking(move || join_files(&paths, &target))
+            .await
+            .map_err(internal)?
+            .map_err(internal)?;
+        let path = |name: String| self.root.join(name);
+        fs::write(
+            path(info_name(&bucket, &key)),
+            Value::Object(noted).to_string(),
+        )
+        .map_err(internal)?;
+        let attributes = path(format!(
+            ".bucket-{}.object-{}.metadata.json",
+            encoded(&bucket),
+            encoded(&key)
+        ));
+        fs::rename(path(upload_name(&bucket, &key, &id)), attributes).map_err(internal)?;
+        fs::remove_file(path(format!(".upload-{id}.json"))).map_err(internal)?;
         // Parts that the completion did not name go, too.
         self.forget(&id);
-        answer.output.bucket = Some(bucket);
-        answer.output.key = Some(key);
-        answer.output.e_tag = tag;
-        Ok(answer)
+        Ok(S3Response::new(output))
     }
 
     async fn abort_multipart_upload(
@@ -593,6 +709,7 @@ impl S3 for Store {
         let input = &req.input;
         self.upload(&input.bucket, &input.key, &input.upload_id)?;
         let id = input.upload_id.clone();
+        let _alone = self.names.write().await;
         let answer = self.inner.abort_multipart_upload(req).await?;
         self.forget(&id);
         Ok(answer)
@@ -618,7 +735,7 @@ struct Summed {
 }
 
 #[derive(Clone)]
-struct Sums(Arc<Mutex<(Md5, ChecksumHasher)>>);
+struct Sums(Arc<Mutex<(Option<Md5>, ChecksumHasher)>>);
 
 impl Summed {
     /// Computes the checksums that were given, and those that are announced.
@@ -627,6 +744,7 @@ impl Summed {
         given: &Checksum,
         algorithm: Option<&ChecksumAlgorithm>,
         trailer: Option<&str>,
+        with_md5: bool,
     ) -> Self {
         let mut hasher = ChecksumHasher::default();
         macro_rules! want {
@@ -642,7 +760,7 @@ impl Summed {
         each_sum!(want);
         Self {
             body,
-            sums: Sums(Arc::new(Mutex::new((Md5::new(), hasher)))),
+            sums: Sums(Arc::new(Mutex::new((with_md5.then(Md5::new), hasher)))),
         }
     }
 
@@ -653,10 +771,10 @@ impl Summed {
 
 impl Sums {
     /// The MD5 sum and the checksums of what has passed.
-    fn finish(&self) -> ([u8; 16], Checksum) {
+    fn finish(&self) -> (Option<[u8; 16]>, Checksum) {
         let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (md5, hasher) = std::mem::replace(&mut *sums, (Md5::new(), Default::default()));
-        (md5.finalize(), hasher.finalize())
+        let (md5, hasher) = std::mem::take(&mut *sums);
+        (md5.map(Md5::finalize), hasher.finalize())
     }
 }
 
@@ -667,7 +785,9 @@ impl Stream for Summed {
         let polled = Pin::new(&mut self.body).poll_next(cx);
         if let Poll::Ready(Some(Ok(piece))) = &polled {
             let mut sums = self.sums.0.lock().unwrap_or_else(PoisonError::into_inner);
-            sums.0.update(piece);
+            if let Some(md5) = &mut sums.0 {
+                md5.update(piece);
+            }
             sums.1.update(piece);
         }
         polled
@@ -715,14 +835,15 @@ fn compare_sums(given: &Checksum, found: &Checksum) -> S3Result<()> {
     Ok(())
 }
 
-fn compare_md5(given: Option<String>, found: &[u8; 16]) -> S3Result<()> {
-    match given {
-        Some(given) if given != base64_simd::STANDARD.encode_to_string(found) => Err(s3_error!(
+fn compare_md5(given: Option<String>, found: Option<[u8; 16]>) -> S3Result<()> {
+    let found = found.map(|sum| base64_simd::STANDARD.encode_to_string(sum));
+    if given.is_some() && given != found {
+        return Err(s3_error!(
             BadDigest,
             "The Content-MD5 you specified did not match what we received."
-        )),
-        _ => Ok(()),
+        ));
     }
+    Ok(())
 }
 
 fn conditions(
@@ -731,7 +852,9 @@ fn conditions(
     tag: Option<&ETag>,
 ) -> S3Result<()> {
     let holds = |condition: &ETagCondition| {
-        condition.is_any() || condition.as_etag().map(ETag::value) == tag.map(ETag::value)
+        tag.is_some_and(|tag| {
+            condition.is_any() || condition.as_etag().map(ETag::value) == Some(tag.value())
+        })
     };
     if !if_match.is_none_or(holds) {
         return Err(s3_error!(
@@ -788,14 +911,36 @@ pub(crate) fn replace(root: &Path, bucket: &str, key: &str, bytes: &[u8]) -> io:
     let mut file = tempfile::Builder::new().prefix(".put-").tempfile_in(root)?;
     io::Write::write_all(&mut file, bytes)?;
     file.persist(&path)?;
-    let sum: String = Md5::checksum(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    fs::write(
-        root.join(info_name(bucket, key)),
-        json!({ "e_tag": sum }).to_string(),
-    )
+    let sum = hex(&Md5::checksum(bytes));
+    let info = json!({ "e_tag": sum }).to_string();
+    fs::write(root.join(info_name(bucket, key)), info)
+}
+
+/// Makes one file of several, which are gone afterwards.
+fn join_files(parts: &[PathBuf], target: &Path) -> io::Result<()> {
+    let Some((first, rest)) = parts.split_first() else {
+        return Ok(());
+    };
+    if let Some(folder) = target.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut whole = fs::OpenOptions::new().write(true).open(first)?;
+    io::Seek::seek(&mut whole, io::SeekFrom::End(0))?;
+    for part in rest {
+        io::copy(&mut fs::File::open(part)?, &mut whole)?;
+    }
+    fs::rename(first, target)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks_exact(2);
+    digits
+        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 /// Uploads of which anything is left, by id.
