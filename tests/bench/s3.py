@@ -42,7 +42,7 @@ class Server:
     def __init__(self, latency_ms: int, folder: pathlib.Path) -> None:
         self.process = subprocess.Popen(
             [BUILT / "s3-rig", "serve", "--bucket", BUCKET, "--dir", folder,
-             "--latency-ms", str(latency_ms)],
+             "--cheap-etags", "--latency-ms", str(latency_ms)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         assert self.process.stdout is not None
@@ -229,8 +229,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="move this part of the usual sizes")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "results" / "s3.md")
     args = parser.parse_args(arguments)
-    if not (BUILT / "s3-rig").exists():
-        raise SystemExit("bench: target/release/s3-rig is not there; run `make build`")
+    subprocess.run(
+        ["cargo", "build", "--release", "--locked", "--quiet", "-p", "gstneural-s3-rig"],
+        cwd=ROOT, check=True,
+    )
     BENCH.mkdir(parents=True, exist_ok=True)
     clients = ["python"]
     if not args.no_upstream and upstream_plugin():
@@ -265,7 +267,8 @@ def main(arguments: list[str]) -> None:
         + (" (other work ran beside it: the absolute figures are low)" if load > 1 else ""),
         "",
         "The server is s3-rig, a process of its own on the same machine, so clients and server share "
-        "its processors. Latency is added to each request by a proxy before it; TCP itself has none, "
+        "its processors; it gives parts ETags that are no MD5 sums, which would be most of the work of an "
+        "upload. Latency is added to each request by a proxy before it; TCP itself has none, "
         "and bandwidth is not limited. Each transfer is a process of its own that moves random bytes "
         "with fresh connections, timed from the first request to the last answer: reads go to nowhere "
         "(fakesink, a file object that keeps nothing), writes come from a file in the page cache. All "

@@ -448,7 +448,7 @@ impl S3 for Store {
         let sums = body.sums();
         let mut bytes = BytesMut::new();
         while let Some(piece) = next(&mut body).await {
-            let piece = piece.map_err(|error| s3_error!(IncompleteBody, "{error}"))?;
+            let piece = piece.map_err(broken_body)?;
             if bytes.len() + piece.len() > MAX_PUT_BYTES {
                 return Err(s3_error!(
                     EntityTooLarge,
@@ -521,7 +521,7 @@ impl S3 for Store {
             tokio::fs::File::from_std(file.reopen().map_err(internal)?),
         );
         while let Some(piece) = next(&mut body).await {
-            let piece = piece.map_err(|error| s3_error!(IncompleteBody, "{error}"))?;
+            let piece = piece.map_err(broken_body)?;
             writer.write_all(&piece).await.map_err(internal)?;
         }
         writer.flush().await.map_err(internal)?;
@@ -874,6 +874,24 @@ fn no_versions(version: Option<&str>) -> S3Result<()> {
         None | Some("null") => Ok(()),
         Some(version) => Err(s3_error!(NoSuchVersion, "There is no version {version}")),
     }
+}
+
+/// The error for a body that did not come as announced, with the codes of S3.
+fn broken_body(error: StdError) -> s3s::S3Error {
+    let text = error.to_string();
+    if text.contains("Sha256Mismatch") {
+        let code = "XAmzContentSHA256Mismatch".parse();
+        let mut mismatch = s3s::S3Error::new(code.unwrap_or(s3s::S3ErrorCode::BadDigest));
+        mismatch.set_status_code(::http::StatusCode::BAD_REQUEST);
+        mismatch.set_message(
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        );
+        return mismatch;
+    }
+    if text.contains("SignatureMismatch") {
+        return s3_error!(SignatureDoesNotMatch, "A chunk's signature does not match");
+    }
+    s3_error!(IncompleteBody, "{text}")
 }
 
 fn internal(error: impl std::error::Error + Send + Sync + 'static) -> s3s::S3Error {
