@@ -33,8 +33,9 @@ demo: build ## upscale a clip with real sound and put it beside bicubic
 test: ## set up, build and run all tests
 	@tests/run.sh
 
-bench: build ## measure, and write docs/results/upscale.md
+bench: build ## measure, and write docs/results/upscale.md and s3.md
 	@.deps/venv/bin/python tests/bench/run.py
+	@.deps/venv/bin/python tests/bench/run.py s3
 
 docs: build ## bring the table of properties in docs/nnupscale.md up to date
 	@GST_PLUGIN_PATH=$(CURDIR)/target/release .deps/venv/bin/python packaging/properties.py

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Measures, and writes docs/results/upscale.md.   run.py [--rounds N] [--out FILE]"""
+"""Measures, and writes docs/results/upscale.md.   run.py [--rounds N] [--out FILE]
+
+run.py s3 [...] measures S3 instead, and writes docs/results/s3.md.
+"""
 
 import argparse
 import datetime
@@ -100,7 +103,14 @@ def memory() -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    if sys.argv[1:2] == ["s3"]:
+        from bench import s3
+
+        s3.main(sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "results" / "upscale.md")
     args = parser.parse_args()

@@ -34,6 +34,7 @@ mod ministack;
 mod plan;
 mod proxy;
 mod server;
+mod store;
 
 pub use http::Op;
 pub use log::Entry;

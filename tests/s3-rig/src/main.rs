@@ -48,6 +48,9 @@ struct Serve {
     /// Let requests without a signature do everything
     #[arg(long)]
     anonymous: bool,
+    /// Give parts ETags that are no MD5 sums, which costs less
+    #[arg(long)]
+    cheap_etags: bool,
     /// Let each request wait so long first
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     latency_ms: u64,
@@ -93,6 +96,9 @@ fn main() -> Result<()> {
     }
     if serve.anonymous {
         builder = builder.anonymous();
+    }
+    if serve.cheap_etags {
+        builder = builder.cheap_etags();
     }
     if let Some(folder) = &serve.dir {
         builder = builder.folder(folder);

@@ -182,6 +182,21 @@ impl FaultProxy {
         )
     }
 
+    /// How many uploads may have been begun without the client's learning of it, because the
+    /// answer to CreateMultipartUpload was lost or late. No client can abort those: a test
+    /// allows so many [`PendingUpload`](crate::PendingUpload)s without parts.
+    #[must_use]
+    pub fn lost_uploads(&self) -> usize {
+        let lost = |entry: &&Entry| {
+            entry.op == Op::CreateMultipartUpload
+                && !matches!(
+                    entry.fault,
+                    None | Some("status" | "raw" | "reset-before" | "hang")
+                )
+        };
+        self.shared.state().entries.iter().filter(lost).count()
+    }
+
     /// Waits until no request goes on, so that the server's folder can be looked at; whether
     /// that came about within `limit`.
     #[must_use]

@@ -1,11 +1,10 @@
 //! A strict S3 server in this process.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,19 +15,26 @@ use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 
 use crate::background::{Background, listen};
+use crate::store::{self, Store};
 
 /// Connections served at the same time; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 1024;
+
+/// How long an object that is put past the protocol waits for requests to let go of the old.
+const PUT_LIMIT: Duration = Duration::from_secs(30);
 
 const ACCESS_KEY: &str = "RIGACCESSKEY";
 const SECRET_KEY: &str = "rig/secret+key/of/no/account";
 
 /// A real S3 server on a free port of 127.0.0.1, with its data in a temporary folder.
 ///
-/// Path-style addresses only. Signatures are verified. When this is dropped, the server has
+/// It is s3s-fs, made stricter: signatures, conditions, checksums of objects and parts, and ETags
+/// of parts are verified, and a request sees an object and its ETag change at the same time.
+/// Path-style addresses only; no versions, encryption, ACLs, tags or storage classes (MiniStack
+/// has them). A PutObject may have 256 MiB. When this is dropped, the server has
 /// stopped and its folder is gone.
 #[derive(Debug)]
 pub struct Server {
@@ -38,6 +44,7 @@ pub struct Server {
     access_key: String,
     secret_key: String,
     folder: PathBuf,
+    names: Arc<RwLock<()>>,
     _temporary: Option<TempDir>,
 }
 
@@ -48,6 +55,7 @@ pub struct ServerBuilder {
     access_key: String,
     secret_key: String,
     anonymous: bool,
+    cheap_etags: bool,
     folder: Option<PathBuf>,
     port: u16,
 }
@@ -88,6 +96,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Gives parts ETags that are no MD5 sums, as S3 does where it encrypts with KMS: computing
+    /// those would be most of the work of an upload.
+    pub fn cheap_etags(mut self) -> Self {
+        self.cheap_etags = true;
+        self
+    }
+
     /// Keeps the data in `folder`, which must exist and is left as it is at the end.
     pub fn folder(mut self, folder: &Path) -> Self {
         self.folder = Some(folder.to_owned());
@@ -117,6 +132,8 @@ impl ServerBuilder {
         };
         let store = FileSystem::new(&folder)
             .map_err(|error| anyhow!("cannot keep objects in {}: {error:?}", folder.display()))?;
+        let names = Arc::new(RwLock::new(()));
+        let store = Store::new(store, &folder, Arc::clone(&names), self.cheap_etags);
         let mut builder = S3ServiceBuilder::new(store);
         builder.set_auth(SimpleAuth::from_single(
             self.access_key.as_str(),
@@ -134,6 +151,7 @@ impl ServerBuilder {
             access_key: self.access_key,
             secret_key: self.secret_key,
             folder,
+            names,
             _temporary: temporary,
         })
     }
@@ -154,6 +172,7 @@ impl Server {
             access_key: ACCESS_KEY.to_owned(),
             secret_key: SECRET_KEY.to_owned(),
             anonymous: false,
+            cheap_etags: false,
             folder: None,
             port: 0,
         }
@@ -203,16 +222,21 @@ impl Server {
     /// # Errors
     /// If the bucket does not exist or the file cannot be written.
     pub fn put(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.object(bucket, key)?;
-        let what = || format!("cannot put s3://{bucket}/{key}");
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).with_context(what)?;
-        }
-        // Under another name first: a request that reads the old object goes on reading that.
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder).with_context(what)?;
-        std::io::Write::write_all(&mut file, bytes).with_context(what)?;
-        file.persist(&path).with_context(what)?;
-        self.note_etag(bucket, key, bytes).with_context(what)
+        self.object(bucket, key)?;
+        let begun = Instant::now();
+        let _alone = loop {
+            // Not the blocking way, which must not be used inside a runtime.
+            if let Ok(guard) = self.names.try_write() {
+                break guard;
+            }
+            ensure!(
+                begun.elapsed() < PUT_LIMIT,
+                "the server does not let go of its objects"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        store::replace(&self.folder, bucket, key, bytes)
+            .with_context(|| format!("cannot put s3://{bucket}/{key}"))
     }
 
     /// The bytes of an object, past the protocol; none if there is no such object.
@@ -262,31 +286,8 @@ impl Server {
     /// # Errors
     /// If the server's folder cannot be read.
     pub fn pending_uploads(&self) -> Result<Vec<PendingUpload>> {
-        let mut found: BTreeMap<String, PendingUpload> = BTreeMap::new();
-        let entries = fs::read_dir(&self.folder)
-            .with_context(|| format!("cannot list {}", self.folder.display()))?;
-        for entry in entries {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            let Some((id, part, object)) = trace_of_upload(&name) else {
-                continue;
-            };
-            let upload = found.entry(id.clone()).or_insert_with(|| PendingUpload {
-                upload_id: id,
-                bucket: None,
-                key: None,
-                parts: Vec::new(),
-            });
-            upload.parts.extend(part);
-            if let Some((bucket, key)) = object {
-                upload.bucket = Some(bucket);
-                upload.key = Some(key);
-            }
-        }
-        let mut uploads: Vec<_> = found.into_values().collect();
-        for upload in &mut uploads {
-            upload.parts.sort_unstable();
-        }
-        Ok(uploads)
+        store::pending(&self.folder)
+            .with_context(|| format!("cannot list {}", self.folder.display()))
     }
 
     fn bucket(&self, bucket: &str) -> Result<PathBuf> {
@@ -311,48 +312,6 @@ impl Server {
         }
         Ok(folder.join(key))
     }
-
-    /// Notes the ETag where the server looks for it: it would else read the whole object for
-    /// each request for a range of it.
-    fn note_etag(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<()> {
-        use s3s::crypto::{Checksum, Md5};
-        let sum: String = Md5::checksum(bytes)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        let encode = |text: &str| base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);
-        let name = format!(
-            ".bucket-{}.object-{}.internal.json",
-            encode(bucket),
-            encode(key)
-        );
-        fs::write(
-            self.folder.join(name),
-            serde_json::json!({ "e_tag": sum }).to_string(),
-        )?;
-        Ok(())
-    }
-}
-
-/// Which upload a file in the server's folder belongs to, which part it is, of which object.
-#[allow(clippy::type_complexity)]
-fn trace_of_upload(name: &str) -> Option<(String, Option<u32>, Option<(String, String)>)> {
-    if let Some(rest) = name.strip_prefix(".upload_id-") {
-        let (id, part) = rest.split_once(".part-")?;
-        return Some((id.to_owned(), Some(part.parse().ok()?), None));
-    }
-    if let Some(rest) = name.strip_prefix(".upload-") {
-        return Some((rest.strip_suffix(".json")?.to_owned(), None, None));
-    }
-    let rest = name.strip_prefix(".bucket-")?;
-    let (bucket, rest) = rest.split_once(".object-")?;
-    let (key, rest) = rest.split_once(".upload-")?;
-    let id = rest.strip_suffix(".metadata.json")?;
-    let decode = |text: &str| {
-        let bytes = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(text).ok()?;
-        String::from_utf8(bytes).ok()
-    };
-    Some((id.to_owned(), None, Some((decode(bucket)?, decode(key)?))))
 }
 
 /// Lets everyone do everything.

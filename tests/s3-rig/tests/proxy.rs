@@ -533,3 +533,16 @@ fn the_same_seed_does_the_same() {
     assert_ne!(first, run(2));
     assert!(first.contains(&(200, 300_000)) && first.contains(&(503, 184)) || first.len() == 40);
 }
+
+#[test]
+fn uploads_that_nobody_knows_of_are_counted() {
+    for (fault, lost) in [(Fault::ResetAfter, 1), (Fault::slow_down(), 0)] {
+        let rig = with(fault);
+        let first = rig.ask("POST", "/box/m?uploads", b"");
+        assert!(first.map_or(true, |reply| reply.status == 503));
+        upload(&rig, "m");
+        assert!(rig.proxy.wait_until_idle(Duration::from_secs(5)));
+        assert_eq!(rig.proxy.lost_uploads(), lost);
+        assert_eq!(rig.server.pending_uploads().unwrap().len(), 1 + lost);
+    }
+}

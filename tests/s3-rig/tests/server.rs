@@ -6,7 +6,7 @@ mod common;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::{ask, bytes, tag};
+use common::{Client, Reply, ask, bytes, tag};
 use gstneural_s3_rig::{MiniStack, Object, Server};
 
 #[test]
@@ -96,7 +96,7 @@ fn nothing_is_left_when_it_is_dropped() {
     let server = Server::start().unwrap();
     let (addr, folder) = (server.addr(), server.folder().to_owned());
     // A connection in the middle of a request does not hold it up.
-    let mut client = common::Client::connect(addr);
+    let mut client = Client::connect(addr);
     client
         .send(b"PUT /box/k HTTP/1.1\r\nContent-Length: 10\r\n\r\nfive.")
         .unwrap();
@@ -169,4 +169,174 @@ fn ministack_answers_and_ends() {
     );
     drop(stack);
     assert!(TcpStream::connect(addr).is_err());
+}
+
+fn anonymous() -> Server {
+    let server = Server::builder().anonymous().start().unwrap();
+    server.create_bucket("box").unwrap();
+    server
+}
+
+fn code(reply: &Reply) -> (u16, String) {
+    (reply.status, tag(&reply.text(), "Code"))
+}
+
+#[test]
+fn reads_can_have_conditions() {
+    let server = anonymous();
+    server.put("box", "k", b"text").unwrap();
+    let mut client = Client::connect(server.addr());
+    let etag = client
+        .ask("GET", "/box/k", b"")
+        .unwrap()
+        .header("etag")
+        .unwrap()
+        .to_owned();
+    let mut ask = |method: &str, condition: &str| {
+        client
+            .ask_with(method, "/box/k", &format!("{condition}\r\n"), b"")
+            .unwrap()
+            .status
+    };
+    assert_eq!(ask("GET", &format!("If-Match: {etag}")), 200);
+    assert_eq!(ask("GET", "If-Match: \"other\""), 412);
+    assert_eq!(ask("HEAD", "If-Match: \"other\""), 412);
+    assert_eq!(ask("GET", &format!("If-None-Match: {etag}")), 304);
+    let reply = client.ask("GET", "/box/k?versionId=3", b"").unwrap();
+    assert_eq!(code(&reply), (404, "NoSuchVersion".to_owned()));
+    let reply = client.ask("GET", "/none/k", b"").unwrap();
+    assert_eq!(code(&reply), (404, "NoSuchBucket".to_owned()));
+}
+
+#[test]
+fn what_arrives_wrong_replaces_nothing() {
+    let server = anonymous();
+    server.put("box", "k", b"old").unwrap();
+    let id = tag(
+        &ask(server.addr(), "POST", "/box/m?uploads", b"")
+            .unwrap()
+            .text(),
+        "UploadId",
+    );
+    let part = format!("/box/m?partNumber=1&uploadId={id}");
+    let mut client = Client::connect(server.addr());
+    for wrong in [
+        "Content-MD5: 1B2M2Y8AsgTpgAmY7PhCfg==\r\n",
+        "x-amz-checksum-crc32: AAAAAA==\r\n",
+    ] {
+        for target in ["/box/k", &part] {
+            let reply = client.ask_with("PUT", target, wrong, b"text").unwrap();
+            assert_eq!(
+                code(&reply),
+                (400, "BadDigest".to_owned()),
+                "{target} {wrong}"
+            );
+        }
+    }
+    assert_eq!(server.get("box", "k").unwrap().unwrap(), b"old");
+    assert!(server.pending_uploads().unwrap()[0].parts.is_empty());
+    // The CRC32 of "text".
+    let right = "x-amz-checksum-crc32: O4unxw==\r\n";
+    for target in ["/box/k", &part] {
+        let reply = client.ask_with("PUT", target, right, b"text").unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.header("x-amz-checksum-crc32"), Some("O4unxw=="));
+    }
+    let listed = client
+        .ask("GET", &format!("/box/m?uploadId={id}"), b"")
+        .unwrap()
+        .text();
+    assert_eq!(tag(&listed, "ChecksumCRC32"), "O4unxw==");
+    assert!(tag(&listed, "ETag").contains("1cb251ec0d568de6a929b520c4aed8d1"));
+}
+
+#[test]
+fn uploads_are_taken_as_s3_takes_them() {
+    let server = anonymous();
+    let mut client = Client::connect(server.addr());
+    let id = tag(
+        &client.ask("POST", "/box/m?uploads", b"").unwrap().text(),
+        "UploadId",
+    );
+    let listed = client.ask("GET", "/box?uploads", b"").unwrap().text();
+    assert_eq!(
+        (tag(&listed, "UploadId"), tag(&listed, "Key")),
+        (id.clone(), "m".to_owned())
+    );
+    let put = client
+        .ask(
+            "PUT",
+            &format!("/box/m?partNumber=1&uploadId={id}"),
+            b"text",
+        )
+        .unwrap();
+    let etag = put.header("etag").unwrap().to_owned();
+    let mut complete = |etag: &str, number: u32| {
+        let xml = format!(
+            "<CompleteMultipartUpload><Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag>\
+             </Part></CompleteMultipartUpload>"
+        );
+        let target = format!("/box/m?uploadId={id}");
+        client.ask("POST", &target, xml.as_bytes()).unwrap()
+    };
+    assert_eq!(
+        code(&complete("\"other\"", 1)),
+        (400, "InvalidPart".to_owned())
+    );
+    assert_eq!(code(&complete(&etag, 2)), (400, "InvalidPart".to_owned()));
+    assert_eq!(server.objects("box").unwrap().len(), 0);
+    let done = complete(&etag, 1);
+    assert!(tag(&done.text(), "ETag").contains("-1"), "{}", done.text());
+    assert_eq!(server.get("box", "m").unwrap().unwrap(), b"text");
+    assert!(server.pending_uploads().unwrap().is_empty());
+    // Nothing but the object and what is noted of it is left.
+    let left = std::fs::read_dir(server.folder()).unwrap().flatten();
+    assert!(
+        left.into_iter()
+            .all(|e| !e.file_name().to_string_lossy().starts_with(".upload"))
+    );
+    assert_eq!(code(&complete(&etag, 1)), (404, "NoSuchUpload".to_owned()));
+    for (method, query) in [
+        ("GET", "uploadId"),
+        ("DELETE", "uploadId"),
+        ("PUT", "partNumber=1&uploadId"),
+    ] {
+        let reply = client
+            .ask(method, &format!("/box/m?{query}={id}"), b"")
+            .unwrap();
+        assert_eq!(code(&reply), (404, "NoSuchUpload".to_owned()), "{method}");
+    }
+}
+
+#[test]
+fn a_reader_never_sees_two_objects_mixed() {
+    let server = anonymous();
+    let contents = [vec![1; 300_000], vec![2; 300_000]];
+    server.put("box", "k", &contents[0]).unwrap();
+    let sum = |n: u8| -> String {
+        let reply = ask(server.addr(), "HEAD", "/box/k", b"").unwrap();
+        assert!(server.get("box", "k").unwrap().unwrap()[0] == n);
+        reply.header("etag").unwrap().to_owned()
+    };
+    let first = sum(1);
+    server.put("box", "k", &contents[1]).unwrap();
+    let second = sum(2);
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for round in 0..100 {
+                server.put("box", "k", &contents[round % 2]).unwrap();
+                let reply = ask(server.addr(), "PUT", "/box/k", &contents[(round + 1) % 2]);
+                assert_eq!(reply.unwrap().status, 200);
+            }
+        });
+        let mut client = Client::connect(server.addr());
+        while !writing.is_finished() {
+            let reply = client.ask("GET", "/box/k", b"").unwrap();
+            assert_eq!((reply.status, reply.body.len()), (200, 300_000));
+            let etag = reply.header("etag").unwrap();
+            let expected = if etag == first { 1 } else { 2 };
+            assert!(etag == first || etag == second);
+            assert!(reply.body.iter().all(|&b| b == expected));
+        }
+    });
 }

@@ -37,6 +37,7 @@ pub struct Client {
 impl Client {
     pub fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).unwrap();
+        stream.set_nodelay(true).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
@@ -89,7 +90,7 @@ impl Client {
             body: Vec::new(),
             broken: None,
         };
-        let ended = if method == "HEAD" || status == 204 {
+        let ended = if method == "HEAD" || matches!(status, 204 | 304) {
             Ok(())
         } else if let Some(length) = reply.header("content-length") {
             let length = length.parse().unwrap();
