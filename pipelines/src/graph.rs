@@ -3,6 +3,7 @@
 use crate::branches;
 use crate::encoder::Settings;
 use crate::failure::{Failure, make};
+use crate::ground_truth::{Branch, Truth};
 use crate::job::Options;
 use crate::parts::{
     add_chain, byte_queue, decoder, fail, flip, frame_queue, link_later, muxer, scale_of, sink_pad,
@@ -20,9 +21,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// How far before the beginning of the part asked for the demuxer is sent.
-const SEEK_MARGIN_NS: u64 = 500_000_000;
 
 /// One stream's way in.
 #[derive(Debug)]
@@ -58,6 +56,7 @@ pub struct Graph {
     control: Arc<Control>,
     video: Arc<Track>,
     muxed: Arc<AtomicU64>,
+    check: Option<Branch>,
 }
 
 /// How many frames went where.
@@ -74,14 +73,15 @@ pub struct Counts {
 }
 
 impl Graph {
-    /// Builds it. `location` is where the muxer writes.
-    pub fn build(
+    /// Builds it. `location` is where the muxer writes; `truth` is what the result is measured against.
+    pub(crate) fn build(
         options: &Options,
         settings: &Settings,
         source: &Source,
         plan: &Plan,
         control: &Arc<Control>,
         location: &Path,
+        truth: Option<&Truth>,
     ) -> Result<Self, Failure> {
         let pipeline = gst::Pipeline::new();
         let src = open(&options.input)?;
@@ -141,6 +141,10 @@ impl Graph {
             }
             output.0 *= 2;
         }
+        if let Some(truth) = truth {
+            truth.check_size(output, &plan.rotation)?;
+            notes.extend(truth.notes(source));
+        }
         if settings.codec == crate::encoder::Codec::Av1
             && info
                 .and_then(|s| s.get::<String>("format").ok())
@@ -161,6 +165,7 @@ impl Graph {
         // Entries and their branches.
         let mut entries = Vec::new();
         let mut raw = None;
+        let mut check = None;
         let video = Arc::new(Track::default());
         let muxed = Arc::new(AtomicU64::new(0));
         let described = Described::default();
@@ -190,6 +195,8 @@ impl Graph {
                         );
                         chain.extend([scale, caps]);
                     }
+                    let results = truth.map(|_| make("tee")).transpose()?;
+                    chain.extend(results.clone());
                     chain.push(make("videoconvert")?);
                     chain.push(settings.make()?);
                     let parser = make(settings.codec.parser())?;
@@ -199,6 +206,10 @@ impl Graph {
                     chain.push(parser);
                     chain.push(byte_queue(64)?);
                     let (first, last) = add_chain(&pipeline, &chain)?;
+                    if let (Some(truth), Some(tee)) = (truth, &results) {
+                        let rotation = &plan.rotation;
+                        check = Some(Branch::build(&pipeline, truth, tee, rotation, control)?);
+                    }
                     let caps = gst::Caps::new_empty_simple(settings.codec.media_type());
                     let target = to_muxer(&mux, plan.container, &caps, &last)?;
                     watch_muxed(&target, &muxed, &described);
@@ -276,39 +287,29 @@ impl Graph {
             control: Arc::clone(control),
             video,
             muxed,
+            check,
         })
     }
 
-    /// Whether all streams are known.
+    /// Whether all streams are known, and the ground truth, if there is one, is there.
     pub fn is_complete(&self) -> bool {
-        self.complete.load(Ordering::SeqCst)
+        self.complete.load(Ordering::SeqCst) && self.check.as_ref().is_none_or(Branch::is_ready)
+    }
+
+    /// The measuring part, if there is one.
+    pub(crate) fn check(&self) -> Option<&Branch> {
+        self.check.as_ref()
     }
 
     /// Seeks if asked to, links every stream to its branch, and lets the data flow.
     pub fn connect(&self, start_ns: Option<u64>) -> Result<(), Failure> {
         let mut pads =
             std::mem::take(&mut *self.pads.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(start) = start_ns {
-            // A little before: a decoder would trim the frame that is on show at the beginning,
-            // and the sound may need a packet of lead. What is too early is left out later.
-            let seek = start.saturating_sub(SEEK_MARGIN_NS);
-            let sought = seek > 0
-                && pads.first().is_some_and(|(pad, _)| {
-                    pad.send_event(gst::event::Seek::new(
-                        1.0,
-                        gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
-                        gst::SeekType::Set,
-                        gst::ClockTime::from_nseconds(seek),
-                        gst::SeekType::None,
-                        gst::ClockTime::NONE,
-                    ))
-                });
-            // Without a seek, everything from the beginning is decoded.
-            let begin = if sought { start - seek } else { start };
-            self.control.begin_ns.store(begin, Ordering::SeqCst);
-            self.control
-                .sought_ns
-                .store(start - begin, Ordering::SeqCst);
+        if let Some((pad, _)) = pads.first() {
+            timing::seek(pad, start_ns, &self.control);
+        }
+        if let Some(check) = &self.check {
+            check.connect(start_ns);
         }
         for (pad, _) in &pads {
             let id = pad.stream_id().map(|s| s.to_string()).unwrap_or_default();
@@ -382,6 +383,11 @@ impl Graph {
 
     /// Whether `object` lies in front of the upscaler, so that its failure is the source's.
     pub fn is_source_side(&self, object: Option<&gst::Object>) -> Option<SourceSide> {
+        if let (Some(check), Some(object)) = (&self.check, object)
+            && check.holds(object)
+        {
+            return Some(SourceSide::GroundTruth);
+        }
         let mut current = object.cloned();
         while let Some(o) = current {
             if let Some(element) = o.downcast_ref::<gst::Element>() {
@@ -472,6 +478,8 @@ pub enum SourceSide {
     Demuxer,
     /// Decoder.
     Decoder,
+    /// What the result is measured against.
+    GroundTruth,
 }
 
 impl Drop for Graph {

@@ -3,6 +3,7 @@
 use crate::encoder::{Codec, Settings};
 use crate::failure::{Exit, Failure};
 use crate::graph::{self, Graph};
+use crate::ground_truth::{self, Check, Truth};
 use crate::mp4;
 use crate::output::PartFile;
 use crate::plan::{self, Container, Rotation, Wishes};
@@ -48,6 +49,8 @@ pub struct Options {
     pub wishes: Wishes,
     /// Give up when nothing moves for so long.
     pub stall: Duration,
+    /// What to measure the result against.
+    pub ground_truth: Option<ground_truth::Settings>,
 }
 
 /// Runs the job. `interrupts` counts the Ctrl-Cs.
@@ -95,9 +98,22 @@ pub fn upscale(
             length.nseconds() as f64 / 1e9
         )));
     }
+    let truth = options
+        .ground_truth
+        .as_ref()
+        .map(|s| Truth::open(s, options.threads, options.stall))
+        .transpose()?;
     let plan = plan::plan(&source, container, options.wishes)?;
     let control = Control::new(options.duration.map(|d| d.as_nanos() as u64));
-    let graph = Graph::build(options, &settings, &source, &plan, &control, part.path())?;
+    let graph = Graph::build(
+        options,
+        &settings,
+        &source,
+        &plan,
+        &control,
+        part.path(),
+        truth.as_ref(),
+    )?;
 
     let rest = source.duration.map(|d| {
         d.nseconds()
@@ -138,6 +154,7 @@ pub fn upscale(
     let counts = graph.counts();
     let stats = graph.stats();
     let leads = graph.leads();
+    let measured = graph.check().map(|c| (c.measured(), c.reached_ns()));
     let (out_size, model) = (graph.output, graph.model());
     drop(graph);
 
@@ -175,7 +192,8 @@ pub fn upscale(
         });
     }
     let bytes = part.publish()?;
-    let (exit, status) = match &ending {
+    let wall = began.elapsed().as_secs_f64();
+    let (mut exit, status) = match &ending {
         Ending::Complete => (Exit::Ok, "complete"),
         Ending::Broken(why) => {
             reporter.warning(
@@ -201,7 +219,23 @@ pub fn upscale(
             (Exit::Interrupted, "interrupted")
         }
     };
-    let wall = began.elapsed().as_secs_f64();
+    if let (Some(truth), Some((measured, reached_ns))) = (&truth, measured) {
+        let check = Check {
+            truth,
+            measured,
+            rotation: &plan.rotation,
+            size: out_size,
+            reached_ns,
+            complete: matches!(ending, Ending::Complete),
+            length_ns: counts.video_end_ns,
+        };
+        if !check.tell(options, interrupts, reporter) && exit == Exit::Ok {
+            exit = Exit::BelowLimit;
+        }
+        if interrupts.load(Ordering::SeqCst) > 0 {
+            exit = Exit::Interrupted;
+        }
+    }
     reporter.done(&Done {
         status,
         output: options.output.display().to_string(),

@@ -3,6 +3,7 @@
 //! Each point is encoded, measured against the input with `psnrsink`, and kept in a JSON file at
 //! once; a second run takes the points from there and measures only what is missing.
 
+use crate::cli::common::{Common, Written};
 use crate::compare::args::Measuring;
 use crate::compare::graph::{Input, Streams, add_chain, fail, pad};
 use crate::compare::measure::{self, drive};
@@ -60,27 +61,13 @@ pub struct Ladder {
     /// Where points are kept; those that are there are not measured again [default: INPUT.ladder.json in this folder]
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     points: Option<PathBuf>,
-    /// Write all points to this file
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    csv: Option<PathBuf>,
-    /// Write a report: one HTML file
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    written: Written,
     /// Keep the encodes in this folder
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     keep: Option<PathBuf>,
-    /// Overwrite the report and the CSV file
-    #[arg(long, short)]
-    force: bool,
-    /// One line of JSON per event on stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No progress on stderr (warnings and errors stay)
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// Give up when nothing moves for so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
-    stall_timeout: u64,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 fn crf_for(text: &str) -> Result<(Codec, Vec<u32>), String> {
@@ -239,7 +226,7 @@ pub fn run(
     interrupts: &Arc<AtomicUsize>,
     reporter: &mut Reporter,
 ) -> Result<Exit, Failure> {
-    let settings = args.measuring.settings(args.stall_timeout);
+    let settings = args.measuring.settings(args.common.stall());
     let planned = columns::planned(&settings.metrics, &settings.vmaf_model)?;
     for &codec in &args.encoders {
         for crf in args.crf_of(codec) {
@@ -255,9 +242,9 @@ pub fn run(
         settings: settings.clone(),
         fail_under: None,
         fail_over: None,
-        csv: args.csv.clone(),
-        report: args.report.clone(),
-        force: args.force,
+        csv: args.written.csv.clone(),
+        report: args.written.report.clone(),
+        force: args.common.force,
         worst: 0,
         pictures: pictures::Format::Auto,
         amplify: 1,

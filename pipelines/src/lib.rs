@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod encoder;
 pub mod failure;
 pub mod graph;
+pub mod ground_truth;
 pub mod job;
 pub mod ladder;
 pub mod models;

@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -774,10 +773,7 @@ pub(crate) fn tell(
         value["report"] = json!(options.report);
         reporter.event("done", &value);
     } else {
-        let mut out = std::io::stdout().lock();
-        let _ = out
-            .write_all(curves.text().as_bytes())
-            .and_then(|()| out.flush());
+        compare::print(&curves.text());
     }
     Ok(())
 }

@@ -52,6 +52,52 @@ pub(crate) fn add_chain(bin: &gst::Bin, chain: &[gst::Element]) -> Result<(), Fa
     gst::Element::link_many(chain).map_err(fail)
 }
 
+/// A bin that reads and decodes `input`, and its output pad.
+pub(crate) fn decoded(name: &str, input: &Input) -> Result<(gst::Bin, gst::Pad), Failure> {
+    let bin = gst::Bin::with_name(name);
+    let src = probe::source(&input.location)?;
+    let decoder = make("decodebin")?;
+    decoder.set_property("force-sw-decoders", true);
+    // Sound and subtitles are not even decoded.
+    let raw = gst::Caps::builder("video/x-raw").any_features().build();
+    decoder.set_property("caps", raw);
+    decoder.set_property("expose-all-streams", false);
+    bin.add_many([&src, &decoder]).map_err(fail)?;
+    link_source(&src, &decoder)?;
+    let mut chain = Vec::new();
+    if let Some(format) = &input.convert_to {
+        chain.extend(converter(format)?);
+    }
+    chain.push(frame_queue(8)?);
+    add_chain(&bin, &chain)?;
+    let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
+        return Err(fail("an empty chain"));
+    };
+    let entry = pad(first, "sink")?;
+    decoder.connect_pad_added(move |_, pad| {
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        if Kind::of(&caps) == Kind::Video && !entry.is_linked() {
+            let _ = pad.link(&entry);
+        }
+    });
+    let ghost = gst::GhostPad::with_target(&pad(last, "src")?).map_err(fail)?;
+    ghost.set_active(true).map_err(fail)?;
+    bin.add_pad(&ghost).map_err(fail)?;
+    Ok((bin, ghost.upcast()))
+}
+
+/// Elements that bring frames to `format`, without dithering.
+pub(crate) fn converter(format: &str) -> Result<[gst::Element; 2], Failure> {
+    let convert = make("videoconvert")?;
+    convert.set_property_from_str("dither", "none");
+    let filter = make("capsfilter")?;
+    let caps = gst::Caps::builder("video/x-raw")
+        .field("format", format)
+        .build();
+    filter.set_property("caps", caps);
+    Ok([convert, filter])
+}
+
 impl Streams {
     /// An empty one.
     pub(crate) fn new() -> Self {
@@ -75,45 +121,10 @@ impl Streams {
 
     /// Reads and decodes `input` in a bin of its own and returns its output pad.
     pub(crate) fn add_file(&mut self, index: usize, input: &Input) -> Result<gst::Pad, Failure> {
-        let bin = gst::Bin::with_name(&format!("input{index}"));
-        let src = probe::source(&input.location)?;
-        let decoder = make("decodebin")?;
-        decoder.set_property("force-sw-decoders", true);
-        // Sound and subtitles are not even decoded.
-        let raw = gst::Caps::builder("video/x-raw").any_features().build();
-        decoder.set_property("caps", raw);
-        decoder.set_property("expose-all-streams", false);
-        bin.add_many([&src, &decoder]).map_err(fail)?;
-        link_source(&src, &decoder)?;
-        let mut chain = Vec::new();
-        if let Some(format) = &input.convert_to {
-            let convert = make("videoconvert")?;
-            convert.set_property_from_str("dither", "none");
-            let filter = make("capsfilter")?;
-            let caps = gst::Caps::builder("video/x-raw")
-                .field("format", format)
-                .build();
-            filter.set_property("caps", caps);
-            chain.extend([convert, filter]);
-        }
-        chain.push(frame_queue(8)?);
-        add_chain(&bin, &chain)?;
-        let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
-            return Err(fail("an empty chain"));
-        };
-        let entry = pad(first, "sink")?;
-        decoder.connect_pad_added(move |_, pad| {
-            let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-            if Kind::of(&caps) == Kind::Video && !entry.is_linked() {
-                let _ = pad.link(&entry);
-            }
-        });
-        let ghost = gst::GhostPad::with_target(&pad(last, "src")?).map_err(fail)?;
-        ghost.set_active(true).map_err(fail)?;
-        bin.add_pad(&ghost).map_err(fail)?;
+        let (bin, pad) = decoded(&format!("input{index}"), input)?;
         self.pipeline.add(&bin).map_err(fail)?;
         self.names.push(input.location.clone());
-        Ok(ghost.upcast())
+        Ok(pad)
     }
 
     /// Makes `pad` the next stream.

@@ -198,6 +198,12 @@ pub(crate) struct Outcome {
     pub verdicts: Vec<Verdict>,
 }
 
+impl Outcome {
+    pub(crate) fn keeps_limits(&self) -> bool {
+        self.verdicts.iter().all(|v| v.kept)
+    }
+}
+
 /// Whether a candidate keeps a limit.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Verdict {
@@ -214,7 +220,7 @@ pub fn run(
     reporter: &mut Reporter,
 ) -> Result<Exit, Failure> {
     let outputs = Outputs::create(options)?;
-    let limits = PlannedLimits::read(options)?;
+    let limits = PlannedLimits::of(options)?;
     let timeout = Duration::from_secs(30).min(options.settings.stall);
     let (reference, _) = Subject::probe(&options.reference, timeout)?;
     let mut candidates = Vec::new();
@@ -345,6 +351,7 @@ pub(crate) fn publish(part: PartFile, text: &str) -> Result<(), Failure> {
 }
 
 /// Limits that go with the metrics.
+#[derive(Debug)]
 pub(crate) struct PlannedLimits {
     columns: Vec<gstneural_metrics::Column>,
     under: Limits,
@@ -352,13 +359,50 @@ pub(crate) struct PlannedLimits {
 }
 
 impl PlannedLimits {
-    pub(crate) fn read(options: &Options) -> Result<Self, Failure> {
-        let columns = columns::planned(&options.settings.metrics, &options.settings.vmaf_model)?;
+    pub(crate) fn read(
+        settings: &measure::Settings,
+        fail_under: Option<&str>,
+        fail_over: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let columns = columns::planned(&settings.metrics, &settings.vmaf_model)?;
         Ok(Self {
-            under: columns::limits("fail-under", options.fail_under.as_deref(), &columns)?,
-            over: columns::limits("fail-over", options.fail_over.as_deref(), &columns)?,
+            under: columns::limits("fail-under", fail_under, &columns)?,
+            over: columns::limits("fail-over", fail_over, &columns)?,
             columns,
         })
+    }
+
+    fn of(options: &Options) -> Result<Self, Failure> {
+        Self::read(
+            &options.settings,
+            options.fail_under.as_deref(),
+            options.fail_over.as_deref(),
+        )
+    }
+
+    /// Describes what was measured and holds it against the limits.
+    pub(crate) fn outcome(&self, candidates: &[Subject], measured: Vec<Measured>) -> Outcome {
+        let columns = measured
+            .iter()
+            .find(|m| !m.columns.is_empty())
+            .map(|m| &m.columns[..])
+            .unwrap_or_default()
+            .iter()
+            .map(|name| {
+                let known = self.columns.iter().find(|c| c.name == *name);
+                columns::describe(name, known.is_none_or(|c| c.higher_is_better()))
+            })
+            .collect();
+        let verdicts = candidates
+            .iter()
+            .zip(&measured)
+            .flat_map(|(c, m)| self.verdicts(&c.name, m))
+            .collect();
+        Outcome {
+            columns,
+            measured,
+            verdicts,
+        }
     }
 
     fn verdicts(&self, candidate: &str, measured: &Measured) -> Vec<Verdict> {
@@ -429,57 +473,54 @@ pub(crate) fn compare(
             ))
             .hint("--pairing count pairs them by number"));
         }
-        for text in &m.fault_texts {
-            reporter.warning("pairing", &format!("{}: {text}", c.name));
-        }
-        let more = m.fault_count - m.fault_texts.len() as u64;
-        if more > 0 {
-            reporter.warning("pairing", &format!("{}: {more} more faults", c.name));
-        }
+        tell_faults(&c.name, m, reporter);
     }
-    let columns: Vec<Column> = measured
-        .iter()
-        .find(|m| !m.columns.is_empty())
-        .map(|m| &m.columns[..])
-        .unwrap_or_default()
-        .iter()
-        .map(|name| {
-            let known = limits.columns.iter().find(|c| c.name == *name);
-            columns::describe(name, known.is_none_or(|c| c.higher_is_better()))
-        })
-        .collect();
-    let verdicts: Vec<Verdict> = job
-        .candidates
-        .iter()
-        .zip(&measured)
-        .flat_map(|(c, m)| limits.verdicts(&c.name, m))
-        .collect();
-    let outcome = Outcome {
-        columns,
-        measured,
-        verdicts,
-    };
+    let outcome = limits.outcome(&job.candidates, measured);
     if let Some(part) = outputs.csv {
-        publish(part, &table::csv(job, &outcome))?;
+        publish(part, &table::csv(&job.candidates, &outcome))?;
     }
     if let Some(part) = outputs.report {
         let page = page::page(job, options, &outcome, interrupts, reporter)?;
         publish(part, &page.render())?;
     }
-    let failed = outcome.verdicts.iter().any(|v| !v.kept);
-    let exit = if failed { Exit::BelowLimit } else { Exit::Ok };
+    let exit = if outcome.keeps_limits() {
+        Exit::Ok
+    } else {
+        Exit::BelowLimit
+    };
     if reporter.is_json() {
         reporter.event(
             "done",
-            &table::json(job, options, &outcome, began.elapsed().as_secs_f64(), exit),
+            &table::json(
+                &job.reference,
+                &job.candidates,
+                options,
+                &outcome,
+                began.elapsed().as_secs_f64(),
+                exit,
+            ),
         );
     } else {
-        let mut out = std::io::stdout().lock();
-        let _ = out
-            .write_all(table::text(job, &outcome).as_bytes())
-            .and_then(|()| out.flush());
+        print(&table::text(&job.candidates, &outcome));
     }
     Ok((exit, outcome))
+}
+
+/// Says what was wrong with a candidate's frames.
+pub(crate) fn tell_faults(name: &str, m: &Measured, reporter: &mut Reporter) {
+    for text in &m.fault_texts {
+        reporter.warning("pairing", &format!("{name}: {text}"));
+    }
+    let more = m.fault_count - m.fault_texts.len() as u64;
+    if more > 0 {
+        reporter.warning("pairing", &format!("{name}: {more} more faults"));
+    }
+}
+
+/// Writes a table to stdout; a reader that has gone away is no reason to fail.
+pub(crate) fn print(table: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(table.as_bytes()).and_then(|()| out.flush());
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub fn run(
     reporter: &mut Reporter,
 ) -> Result<Exit, Failure> {
     let outputs = Outputs::create(options)?;
-    let limits = PlannedLimits::read(options)?;
+    let limits = PlannedLimits::of(options)?;
     plugins::ensure_nnupscale()?;
     let mut scale = 0;
     for model in &settings.models {
