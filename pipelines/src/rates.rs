@@ -4,6 +4,7 @@ use crate::bd_rate::{self, Curve, Difference, Method};
 use crate::compare::table::{align, csv_field, printable};
 use crate::compare::{self, Options, Outputs, Subject, columns};
 use crate::failure::{Exit, Failure};
+use crate::probe::Kind;
 use crate::report::Reporter;
 use crate::report::html::{Column, DifferenceRow, Page, PointRow, RateChart, RateSeries};
 use serde::Deserialize;
@@ -652,10 +653,19 @@ pub fn run(
     if measuring {
         let timeout = Duration::from_secs(30).min(options.settings.stall);
         let (reference, _) = Subject::probe(&options.reference, timeout)?;
-        facts.push(("Reference".into(), reference.input.clone()));
+        facts.push((
+            "Reference".into(),
+            format!("{} ({})", reference.input, reference.detail()),
+        ));
         facts.push(("Rate".into(), "size of the whole file by its length".into()));
         for file in &options.candidates {
-            let (subject, _) = Subject::probe(file, timeout)?;
+            let (subject, source) = Subject::probe(file, timeout)?;
+            if source.streams.iter().any(|s| s.kind == Kind::Audio) {
+                reporter.warning(
+                    "rate-of-sound",
+                    &format!("{file}: its rate counts its sound, too"),
+                );
+            }
             let rate = subject.bitrate_bps.ok_or_else(|| {
                 Failure::new(format!("{file}: its bit rate is unknown"))
                     .hint("a rate needs a local file that says how long it is")
@@ -732,7 +742,8 @@ pub fn run(
     if let Some((name, Err(why))) = all.first()
         && all.iter().all(|(_, d)| d.is_err())
     {
-        return Err(Failure::new(format!("no difference of {name}: {why}")));
+        reporter.warning("no-difference", &format!("no difference of {name}: {why}"));
+        return Ok(Exit::BelowLimit);
     }
     Ok(Exit::Ok)
 }
