@@ -1,6 +1,7 @@
 //! The pipeline of a job.
 
 use crate::branches;
+use crate::deinterlace;
 use crate::encoder::Settings;
 use crate::failure::{Failure, make};
 use crate::ground_truth::{Branch, Truth};
@@ -106,15 +107,7 @@ impl Graph {
                 .max(0) as u32
         };
         let mut input = (dimension("width"), dimension("height"));
-        if info
-            .and_then(|s| s.get::<String>("interlace-mode").ok())
-            .is_some_and(|m| m != "progressive")
-        {
-            notes.push(Note {
-                code: "interlaced",
-                text: "the video is interlaced: its fields are upscaled as they are woven; deinterlace it first".into(),
-            });
-        }
+        notes.extend(interlaced(source, options.deinterlace));
         let turned =
             matches!(&plan.rotation, Rotation::Pixels(o) if o.contains("90") || o.contains("270"));
         if turned {
@@ -175,6 +168,9 @@ impl Graph {
                 Action::Drop => continue,
                 Action::Upscale => {
                     let mut chain = Vec::new();
+                    if options.deinterlace {
+                        chain.extend(deinterlace::chain(&source.decoded)?);
+                    }
                     if let Rotation::Pixels(orientation) = &plan.rotation {
                         chain.push(flip(orientation)?);
                     }
@@ -486,6 +482,29 @@ impl Drop for Graph {
     fn drop(&mut self) {
         let _ = self.pipeline.set_state(gst::State::Null);
     }
+}
+
+/// What is to be said of interlaced video.
+fn interlaced(source: &Source, deinterlaced: bool) -> Vec<Note> {
+    let caps = &source.decoded;
+    if !deinterlace::is_interlaced(caps) {
+        return Vec::new();
+    }
+    let mut notes = vec![Note {
+        code: "interlaced",
+        text: if deinterlaced {
+            "the video is interlaced: each frame becomes one picture, of the moment of its first field".into()
+        } else {
+            "the video is interlaced: its fields are upscaled as they are woven".into()
+        },
+    }];
+    if deinterlaced && let Some(format) = deinterlace::reduced(caps) {
+        notes.push(Note {
+            code: "depth-reduced",
+            text: format!("deinterlacing takes 8 bits: the video is reduced to {format}"),
+        });
+    }
+    notes
 }
 
 /// How many frames `length_ns` has at the source's nominal rate.

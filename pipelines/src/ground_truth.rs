@@ -9,6 +9,7 @@ use crate::compare::graph::{
 };
 use crate::compare::measure::{self, Collector, Measured};
 use crate::compare::{self, Outcome, PlannedLimits, Subject, table};
+use crate::deinterlace;
 use crate::failure::Failure;
 use crate::job::Options;
 use crate::parts::flip;
@@ -52,6 +53,7 @@ pub(crate) struct Truth {
     limits: PlannedLimits,
     measuring: measure::Settings,
     encoded: bool,
+    deinterlace: bool,
 }
 
 /// How many frames the branch of the result may be ahead of the ground truth's.
@@ -59,7 +61,8 @@ const SLACK: u32 = 8;
 
 impl Truth {
     /// Looks at it; a wrong metric or limit is found here, too.
-    pub fn open(settings: &Settings, threads: u32, stall: Duration) -> Result<Self, Failure> {
+    pub fn open(settings: &Settings, options: &Options) -> Result<Self, Failure> {
+        let (threads, stall) = (options.threads, options.stall);
         let measuring = measure::Settings {
             metrics: settings.metrics.clone(),
             vmaf_model: settings.vmaf_model.clone(),
@@ -84,6 +87,7 @@ impl Truth {
             limits,
             measuring,
             encoded: settings.encoded,
+            deinterlace: options.deinterlace,
         })
     }
 
@@ -158,6 +162,9 @@ impl Truth {
         control: &Arc<Control>,
     ) -> Result<(gst::Pad, gst::Pad), Failure> {
         let mut chain = vec![frame_queue(SLACK)?];
+        if self.deinterlace {
+            chain.extend(deinterlace::chain(&self.source.decoded)?);
+        }
         if let Some(orientation) = turn {
             chain.push(flip(orientation)?);
         }
@@ -177,10 +184,7 @@ impl Truth {
     }
 
     fn input(&self) -> Input {
-        Input {
-            location: self.subject.input.clone(),
-            convert_to: None,
-        }
+        Input::plain(&self.subject.input)
     }
 }
 
@@ -386,6 +390,9 @@ impl Check<'_> {
                         codec: String::new(),
                         frame_rate: truth.subject.frame_rate,
                         duration_s: Some(self.length_ns as f64 / 1e9),
+                        orientation: None,
+                        interlaced: false,
+                        caps: None,
                         bytes: None,
                         bitrate_bps: None,
                     });
@@ -451,8 +458,8 @@ impl Check<'_> {
         let output = streams.add_file(
             1,
             &Input {
-                location: options.output.to_string_lossy().into_owned(),
                 convert_to: Some(truth.format().to_string()),
+                ..Input::plain(options.output.to_string_lossy())
             },
         )?;
         match turn_result {

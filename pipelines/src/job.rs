@@ -27,6 +27,8 @@ pub struct Options {
     pub force: bool,
     /// Properties for `nnupscale`, as text.
     pub element: Vec<(String, String)>,
+    /// Make progressive frames of interlaced ones.
+    pub deinterlace: bool,
     /// Scale asked for, if any.
     pub scale: Option<u32>,
     /// Exact size asked for, if any.
@@ -101,7 +103,7 @@ pub fn upscale(
     let truth = options
         .ground_truth
         .as_ref()
-        .map(|s| Truth::open(s, options.threads, options.stall))
+        .map(|s| Truth::open(s, options))
         .transpose()?;
     let plan = plan::plan(&source, container, options.wishes)?;
     let control = Control::new(options.duration.map(|d| d.as_nanos() as u64));

@@ -9,6 +9,7 @@ pub mod bd_rate;
 mod branches;
 pub mod cli;
 pub mod compare;
+mod deinterlace;
 pub mod doctor;
 pub mod encoder;
 pub mod failure;

@@ -124,7 +124,7 @@ pub fn first_given(metrics: &Metrics, pairing: &Pairing, limits: &Limits) -> Opt
         .or_else(|| limits.given())
 }
 
-fn milliseconds(text: &str) -> Result<Duration, String> {
+pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(v) if v >= 0.0 => Duration::try_from_secs_f64(v / 1e3).map_err(|e| e.to_string()),
         _ => Err("a number of milliseconds".into()),

@@ -1,6 +1,6 @@
 //! The command line of `upscale`.
 
-use super::common::{Common, Limits, Metrics, Pairing, first_given};
+use super::common::{Common, Limits, Metrics, Pairing, first_given, milliseconds};
 use crate::encoder::Codec;
 use crate::failure::Failure;
 use crate::ground_truth;
@@ -56,6 +56,18 @@ pub(super) struct Upscale {
     /// How much flicker to take away: 0 to 1
     #[arg(long, value_parser = parse_unit, help_heading = "Upscaling")]
     stabilize: Option<f64>,
+    /// What to do with interlaced video: auto makes one picture of each frame, off leaves the fields woven
+    #[arg(long, default_value = "auto", value_parser = ["auto", "off"], help_heading = "Upscaling")]
+    deinterlace: String,
+    /// When the network is slower than the video plays: off waits, fallback takes the classical upscale for a while
+    #[arg(long, default_value = "off", value_parser = ["off", "fallback"], help_heading = "Upscaling")]
+    qos_mode: String,
+    /// The classical upscale, for chroma, --compare and --qos-mode fallback: bilinear, bicubic or lanczos [default: bicubic]
+    #[arg(long, value_parser = ["bilinear", "bicubic", "lanczos"], help_heading = "Upscaling")]
+    fallback_filter: Option<String>,
+    /// How many milliseconds --qos-mode fallback may be late [default: three frames]
+    #[arg(long, value_name = "MS", value_parser = milliseconds, help_heading = "Upscaling")]
+    deadline: Option<Duration>,
     /// Show classical upscaling (or --compare-model) beside the network: split or side
     #[arg(long, value_parser = ["split", "side"], help_heading = "Upscaling")]
     compare: Option<String>,
@@ -199,6 +211,9 @@ impl Upscale {
     }
 
     pub(super) fn options(self) -> Result<Options, Failure> {
+        if self.deadline.is_some() && self.qos_mode == "off" {
+            return Err(Failure::usage("--deadline goes with --qos-mode fallback"));
+        }
         if self.duration.is_some_and(|d| d.is_zero()) {
             return Err(Failure::usage("--duration 0: nothing to do"));
         }
@@ -229,10 +244,21 @@ impl Upscale {
         set("alpha", self.alpha);
         set("strength", self.strength.map(|v| v.to_string()));
         set("stabilize", self.stabilize.map(|v| v.to_string()));
+        set(
+            "qos-mode",
+            (self.qos_mode != "off").then_some(self.qos_mode),
+        );
+        set("fallback-filter", self.fallback_filter);
+        set(
+            "deadline",
+            self.deadline
+                .map(|d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX).to_string()),
+        );
         set("compare-model", self.compare_model);
         set("compare", self.compare);
         set("split-pos", self.split_pos.map(|v| v.to_string()));
         Ok(Options {
+            deinterlace: self.deinterlace == "auto",
             input: self.input,
             output: self.output,
             force: self.common.force,

@@ -1,6 +1,8 @@
 //! Pipelines whose streams of raw video belong together: the reference first, then its candidates.
 
+use crate::deinterlace;
 use crate::failure::{Failure, make};
+use crate::parts::flip;
 use crate::probe::{self, Kind, link_source};
 use gst::prelude::*;
 use std::sync::Arc;
@@ -19,12 +21,26 @@ pub struct Streams {
 }
 
 /// An input of a comparison.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Input {
     /// Path or URI.
     pub location: String,
     /// The format that its frames are converted to, where it has another one than the reference.
     pub convert_to: Option<String>,
+    /// The orientation that its frames are turned from.
+    pub turn: Option<String>,
+    /// Its decoded caps, where progressive frames are to be made of interlaced ones.
+    pub deinterlace: Option<gst::Caps>,
+}
+
+impl Input {
+    /// One that is measured as it is decoded.
+    pub fn plain(location: impl Into<String>) -> Self {
+        Self {
+            location: location.into(),
+            ..Self::default()
+        }
+    }
 }
 
 pub(crate) fn fail(e: impl std::fmt::Display) -> Failure {
@@ -65,6 +81,12 @@ pub(crate) fn decoded(name: &str, input: &Input) -> Result<(gst::Bin, gst::Pad),
     bin.add_many([&src, &decoder]).map_err(fail)?;
     link_source(&src, &decoder)?;
     let mut chain = Vec::new();
+    if let Some(caps) = &input.deinterlace {
+        chain.extend(deinterlace::chain(caps)?);
+    }
+    if let Some(orientation) = &input.turn {
+        chain.push(flip(orientation)?);
+    }
     if let Some(format) = &input.convert_to {
         chain.extend(converter(format)?);
     }

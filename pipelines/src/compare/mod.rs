@@ -102,7 +102,7 @@ pub fn run(
     let outputs = Outputs::create(options)?;
     let limits = PlannedLimits::of(options)?;
     let timeout = Duration::from_secs(30).min(options.settings.stall);
-    let (reference, _) = Subject::probe(&options.reference, timeout)?;
+    let (mut reference, _) = Subject::probe(&options.reference, timeout)?;
     let mut candidates = Vec::new();
     for input in &options.candidates {
         candidates.push(Subject::probe(input, timeout)?.0);
@@ -116,6 +116,14 @@ pub fn run(
         reporter,
         &mut facts,
     )?;
+    for (subject, input) in std::iter::once(&mut reference)
+        .chain(&mut candidates)
+        .zip(&inputs)
+    {
+        if input.turn.is_some() {
+            (subject.width, subject.height) = subject.upright();
+        }
+    }
     let job = Job {
         reference,
         candidates,
@@ -125,7 +133,9 @@ pub fn run(
     compare(&job, options, &limits, outputs, interrupts, reporter).map(|(exit, _)| exit)
 }
 
-/// The inputs of the pipeline; frames of another format than the reference's are converted.
+/// The inputs of the pipeline. Frames of another format than the reference's are converted; where
+/// orientations differ, all are turned upright; where one is interlaced and another is not,
+/// progressive frames are made of the interlaced one's.
 pub(crate) fn inputs(
     reference: &Subject,
     candidates: &[Subject],
@@ -133,46 +143,71 @@ pub(crate) fn inputs(
     reporter: &mut Reporter,
     facts: &mut Vec<(String, String)>,
 ) -> Result<Vec<graph::Input>, Failure> {
-    let mut inputs = vec![graph::Input {
-        location: reference.input.clone(),
-        convert_to: None,
-    }];
-    for c in candidates {
-        let size = (c.width, c.height);
-        if size != (reference.width, reference.height) {
+    let all = || std::iter::once(reference).chain(candidates);
+    let upright = candidates
+        .iter()
+        .any(|c| c.orientation != reference.orientation);
+    let progressive = candidates
+        .iter()
+        .any(|c| c.interlaced != reference.interlaced);
+    let size = |s: &Subject| match upright {
+        true => s.upright(),
+        false => (s.width, s.height),
+    };
+    let mut tell = |code: &str, name: &str, what: String| {
+        reporter.warning(code, &format!("{name}: {what}"));
+        facts.push((name.into(), what));
+    };
+    let wanted = size(reference);
+    let mut scaled = Vec::new();
+    let mut inputs = Vec::new();
+    for s in all() {
+        let mut input = graph::Input::plain(&s.input);
+        if upright && let Some(orientation) = &s.orientation {
+            let what = format!("turned upright before it is measured ({orientation})");
+            tell("turned", &s.name, what);
+            input.turn = Some(orientation.clone());
+        }
+        if progressive && s.interlaced {
+            let what = "deinterlaced before it is measured: one picture of each frame".to_string();
+            tell("deinterlaced", &s.name, what);
+            input.deinterlace = s.caps.clone();
+            // Deinterlacing may have taken bits away.
+            input.convert_to = Some(reference.format.clone());
+        }
+        let found = size(s);
+        if found != wanted {
             if settings.scale == "off" {
                 return Err(Failure::usage(format!(
                     "{} is {}x{}, the reference {}x{}",
-                    c.input, c.width, c.height, reference.width, reference.height
+                    s.input, found.0, found.1, wanted.0, wanted.1
                 ))
                 .hint("--scale lanczos (or bicubic) brings it to the reference's size"));
             }
-            facts.push((
-                c.name.clone(),
+            scaled.push((
+                s.name.clone(),
                 format!(
                     "scaled from {}\u{d7}{} to the reference's size ({})",
-                    c.width, c.height, settings.scale
+                    found.0, found.1, settings.scale
                 ),
             ));
         }
-        let converted = (c.format != reference.format).then(|| reference.format.clone());
-        if let Some(format) = &converted {
-            reporter.warning(
-                "converted",
-                &format!(
-                    "{}: {} is converted to the reference's {format} before it is measured",
-                    c.name, c.format
-                ),
+        if s.format != reference.format {
+            let what = format!(
+                "converted from {} to the reference's {} before it is measured",
+                s.format, reference.format
             );
-            facts.push((
-                c.name.clone(),
-                format!("converted from {} to the reference's {format}", c.format),
-            ));
+            tell("converted", &s.name, what);
+            input.convert_to = Some(reference.format.clone());
         }
-        inputs.push(graph::Input {
-            location: c.input.clone(),
-            convert_to: converted,
-        });
+        inputs.push(input);
+    }
+    facts.extend(scaled);
+    if reference.interlaced && !progressive {
+        facts.push((
+            "Interlaced".into(),
+            "measured as the fields are woven".into(),
+        ));
     }
     Ok(inputs)
 }

@@ -1,6 +1,7 @@
 //! The videos of a comparison.
 
 use super::measure::Expected;
+use crate::deinterlace;
 use crate::failure::Failure;
 use crate::probe::{self, Source};
 use serde::Serialize;
@@ -26,6 +27,15 @@ pub struct Subject {
     pub frame_rate: Option<f64>,
     /// Its length.
     pub duration_s: Option<f64>,
+    /// Value of the tag that says how the picture is to be turned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orientation: Option<String>,
+    /// Whether its frames are made of two fields.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub interlaced: bool,
+    /// Its decoded caps.
+    #[serde(skip)]
+    pub caps: Option<gst::Caps>,
     /// Size of the file.
     pub bytes: Option<u64>,
     /// Size of the file by its length.
@@ -62,6 +72,9 @@ impl Subject {
             codec: source.streams[source.video].codec(),
             frame_rate: rate,
             duration_s,
+            orientation: source.orientation.clone(),
+            interlaced: deinterlace::is_interlaced(&source.decoded),
+            caps: Some(source.decoded.clone()),
             bytes,
             bitrate_bps: bytes
                 .zip(duration_s)
@@ -69,6 +82,14 @@ impl Subject {
                 .map(|(b, d)| b as f64 * 8.0 / d),
         };
         Ok((subject, source))
+    }
+
+    /// Its size when it is turned as its tag says.
+    pub(crate) fn upright(&self) -> (u32, u32) {
+        match &self.orientation {
+            Some(o) if o.contains("90") || o.contains("270") => (self.height, self.width),
+            _ => (self.width, self.height),
+        }
     }
 
     /// Size, codec and bit rate in a line.
@@ -145,6 +166,9 @@ mod tests {
             codec: String::new(),
             frame_rate: None,
             duration_s: None,
+            orientation: None,
+            interlaced: false,
+            caps: None,
             bytes: None,
             bitrate_bps: None,
         };

@@ -168,10 +168,7 @@ fn streams(
     small: (u32, u32),
 ) -> Result<Streams, Failure> {
     let mut streams = Streams::new();
-    let input = Input {
-        location: reference.into(),
-        convert_to: None,
-    };
+    let input = Input::plain(reference);
     let decoded = streams.add_file(0, &input)?;
     let bin = streams.pipeline.clone().upcast::<gst::Bin>();
     let crop = make("videocrop")?;

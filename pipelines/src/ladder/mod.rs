@@ -319,13 +319,7 @@ fn encode(
     reporter: &mut Reporter,
 ) -> Result<(), Failure> {
     let mut streams = Streams::new();
-    let decoded = streams.add_file(
-        0,
-        &Input {
-            location: args.input.to_string_lossy().into_owned(),
-            convert_to: None,
-        },
-    )?;
+    let decoded = streams.add_file(0, &Input::plain(args.input.to_string_lossy()))?;
     streams.add_output(decoded.clone());
     let sink = make("filesink")?;
     sink.set_property("location", path.to_string_lossy().as_ref());
