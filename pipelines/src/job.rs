@@ -11,6 +11,7 @@ use crate::probe;
 use crate::report::{Done, Reporter, Start};
 use crate::run::{self, Ending};
 use crate::timing::Control;
+use crate::transport::{self, End};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,6 +54,24 @@ pub struct Options {
     pub stall: Duration,
     /// What to measure the result against.
     pub ground_truth: Option<ground_truth::Settings>,
+}
+
+/// Whether an input that came to its end is one that was cut off without a trace but this.
+fn cut_off(input: &str, reporter: &mut Reporter) -> Ending {
+    match transport::end(input.as_ref()) {
+        Ok(End::Cut) => Ending::Broken(Failure::new(
+            "the transport stream ends in the middle of a packet",
+        )),
+        Ok(End::PerhapsCut) => {
+            reporter.warning(
+                "input-perhaps-cut",
+                "the transport stream seems to end in the middle of a picture: it may have been cut off",
+            );
+            Ending::Complete
+        }
+        // What is no local file cannot be looked at.
+        Ok(End::Whole) | Err(_) => Ending::Complete,
+    }
 }
 
 /// Runs the job. `interrupts` counts the Ctrl-Cs.
@@ -144,7 +163,7 @@ pub fn upscale(
         reporter.warning(note.code, &note.text);
     }
 
-    let ending = run::run(
+    let mut ending = run::run(
         &graph,
         options,
         &control,
@@ -153,6 +172,9 @@ pub fn upscale(
         interrupts,
         reporter,
     )?;
+    if matches!(ending, Ending::Complete) && options.duration.is_none() {
+        ending = cut_off(&options.input, reporter);
+    }
     let counts = graph.counts();
     let stats = graph.stats();
     let leads = graph.leads();

@@ -28,4 +28,5 @@ pub mod rates;
 pub mod report;
 pub mod run;
 pub mod timing;
+pub mod transport;
 mod watch;
