@@ -73,6 +73,7 @@ impl Truth {
             strict: false,
             frames: false,
             stall,
+            max_queue: 0,
         };
         let limits = PlannedLimits::read(
             &measuring,
@@ -82,10 +83,10 @@ impl Truth {
         let timeout = Duration::from_secs(30).min(stall);
         let (subject, source) = Subject::probe(&settings.input, timeout)?;
         Ok(Self {
+            measuring: measuring.bounded(&subject, 2),
             subject,
             source,
             limits,
-            measuring,
             encoded: settings.encoded,
             deinterlace: options.deinterlace,
         })
@@ -132,24 +133,21 @@ impl Truth {
 
     /// What makes the figures questionable.
     pub fn notes(&self, source: &Source) -> Vec<Note> {
-        let meaning = |s: &Source| {
-            let colour = s
-                .colorimetry()?
-                .parse::<gst_video::VideoColorimetry>()
-                .ok()?;
-            (s.colour != ColourSource::Nobody).then(|| (colour.range(), colour.matrix()))
-        };
-        match (meaning(source), meaning(&self.source)) {
-            (Some(a), Some(b)) if a != b => vec![Note {
-                code: "colours-differ",
-                text: format!(
-                    "the ground truth's samples mean other colours ({}) than the input's ({}): the figures say little",
-                    self.source.colorimetry().unwrap_or_default(),
-                    source.colorimetry().unwrap_or_default()
-                ),
-            }],
-            _ => Vec::new(),
+        let ours = source
+            .colorimetry()
+            .filter(|_| source.colour != ColourSource::Nobody);
+        let theirs = self.subject.colorimetry.as_deref();
+        if compare::same_colours(ours.as_deref(), theirs) {
+            return Vec::new();
         }
+        vec![Note {
+            code: "colours-differ",
+            text: format!(
+                "the ground truth's samples mean other colours ({}) than the input's ({}): the figures say little",
+                theirs.unwrap_or_default(),
+                ours.unwrap_or_default()
+            ),
+        }]
     }
 
     /// Cuts the decoded ground truth that `raw` gives as `control` says; gives the pad that the cut
@@ -393,6 +391,7 @@ impl Check<'_> {
                         orientation: None,
                         interlaced: false,
                         caps: None,
+                        colorimetry: None,
                         bytes: None,
                         bitrate_bps: None,
                     });

@@ -55,7 +55,7 @@ fn packet_size(head: &[u8]) -> Option<(u64, usize)> {
         .into_iter()
         .find(|&(size, lead)| {
             let syncs = head.iter().skip(lead).step_by(size);
-            head.len() >= lead + 4 * size + 1 && syncs.into_iter().all(|b| *b == 0x47)
+            head.len() > lead + 4 * size && syncs.into_iter().all(|b| *b == 0x47)
         })
         .map(|(size, lead)| (size as u64, lead))
 }

@@ -648,3 +648,94 @@ fn networks_are_compared_with_bicubic_in_one_graph() {
         assert_eq!(done["candidates"][i]["frames"], 40);
     }
 }
+
+#[test]
+fn hdr_of_ten_bits_is_measured_as_coded() {
+    let Some(clips) = common::clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let clip = clips.join("rooftop_1080p_hlg10.mp4");
+    let x265 = |from: &str, settings: &str, to: &str| {
+        let part = ["-frames:v", "5", "-vf", "crop=640:360:600:300"];
+        let filter = if from == clip.to_str().unwrap() {
+            &part[..]
+        } else {
+            &[]
+        };
+        let settings = format!("{settings}:log-level=none");
+        let encoder = ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params"];
+        common::ffmpeg(&[&["-i", from], filter, &encoder, &[&settings, to]].concat());
+    };
+    x265(clip.to_str().unwrap(), "lossless=1", &path("ref.mp4"));
+    x265(&path("ref.mp4"), "crf=32", &path("ten.mp4"));
+    // The same samples in 8 bits, said to be SDR.
+    common::ffmpeg(&[
+        "-i",
+        &path("ten.mp4"),
+        "-pix_fmt",
+        "yuv420p",
+        "-c:v",
+        "libx264",
+        "-qp",
+        "0",
+        "-color_trc",
+        "bt709",
+        "-colorspace",
+        "bt709",
+        "-color_primaries",
+        "bt709",
+        &path("eight.mp4"),
+    ]);
+    let out = Command::new(common::EXE)
+        .args([
+            "compare",
+            "ref.mp4",
+            "ten.mp4",
+            "eight.mp4",
+            "--metrics",
+            "psnr",
+        ])
+        .args(["--report", "r.html", "--json"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let said = common::text(&out);
+    assert_eq!(code(&out), 0, "{said}");
+    assert!(
+        said.contains("eight.mp4: its samples mean other colours"),
+        "{said}"
+    );
+    assert!(said.contains("eight.mp4: converted from I420"), "{said}");
+    assert!(!said.contains("warning: ten.mp4"), "{said}");
+    let done = last_event(&out);
+    assert_eq!(done["reference"]["format"], "I420_10LE");
+    // FFmpeg's figure for the 10-bit pair.
+    let log = dir.path().join("psnr.txt");
+    common::ffmpeg(&[
+        "-i",
+        &path("ten.mp4"),
+        "-i",
+        &path("ref.mp4"),
+        "-lavfi",
+        &format!("psnr=stats_file={}", log.display()),
+        "-f",
+        "null",
+        "-",
+    ]);
+    let values: Vec<f64> = std::fs::read_to_string(log)
+        .unwrap()
+        .lines()
+        .map(|l| {
+            let y = l.split("psnr_y:").nth(1).unwrap();
+            y.split_whitespace().next().unwrap().parse().unwrap()
+        })
+        .collect();
+    let wanted = values.iter().sum::<f64>() / values.len() as f64;
+    let found = done["candidates"][0]["metrics"]["psnr-y"]["mean"]
+        .as_f64()
+        .unwrap();
+    assert_eq!(values.len(), 5);
+    assert!((found - wanted).abs() < 0.01, "{found} {wanted}");
+    let html = std::fs::read_to_string(dir.path().join("r.html")).unwrap();
+    assert!(html.contains("not tone-mapped"));
+}

@@ -30,6 +30,7 @@ impl Measuring {
             strict: false,
             frames: false,
             stall,
+            max_queue: 0,
         }
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn decoded(name: &str, input: &Input) -> Result<(gst::Bin, gst::Pad),
     if let Some(format) = &input.convert_to {
         chain.extend(converter(format)?);
     }
-    chain.push(frame_queue(8)?);
+    chain.push(frame_queue(4)?);
     add_chain(&bin, &chain)?;
     let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
         return Err(fail("an empty chain"));

@@ -1,5 +1,6 @@
 //! Measuring the streams of a pipeline with one `psnrsink`.
 
+use super::Subject;
 use super::graph::{Streams, fail};
 use crate::failure::{Exit, Failure, make};
 use crate::plugins;
@@ -32,6 +33,28 @@ pub struct Settings {
     pub frames: bool,
     /// Give up when nothing moves for so long.
     pub stall: Duration,
+    /// Frames that each stream may be ahead of another; 0 = the sink's default.
+    pub max_queue: u32,
+}
+
+/// Bytes of frames that may wait in the sink.
+const WAITING_BYTES: u64 = 192 << 20;
+
+impl Settings {
+    /// With queues that do not take up all memory for large frames. Only for streams that come from
+    /// threads of their own: the branches of a tee may need more.
+    pub(crate) fn bounded(&self, reference: &Subject, streams: usize) -> Self {
+        let frame = reference
+            .caps
+            .as_ref()
+            .and_then(|c| gst_video::VideoInfo::from_caps(c).ok())
+            .map_or(1, |info| info.size().max(1)) as u64;
+        let frames = WAITING_BYTES / frame / streams.max(1) as u64;
+        Self {
+            max_queue: u32::try_from(frames).unwrap_or(u32::MAX).clamp(4, 32),
+            ..self.clone()
+        }
+    }
 }
 
 /// The scores of a pair of frames.
@@ -146,6 +169,9 @@ pub(crate) fn sink(settings: &Settings) -> Result<gst::Element, Failure> {
     if let Some(tolerance) = settings.tolerance {
         let ns = i64::try_from(tolerance.as_nanos()).unwrap_or(i64::MAX);
         sink.set_property("tolerance", ns);
+    }
+    if settings.max_queue > 0 {
+        sink.set_property("max-queue", settings.max_queue);
     }
     sink.set_property("strict", settings.strict);
     sink.set_property("message-per-frame", settings.frames);

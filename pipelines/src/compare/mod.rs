@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use subject::distinct_names;
 
 pub use subject::{Subject, bitrate};
+pub(crate) use subject::{is_hdr, same_colours};
 
 /// Everything that the command line of `compare` says.
 #[derive(Debug, Clone)]
@@ -124,6 +125,10 @@ pub fn run(
             (subject.width, subject.height) = subject.upright();
         }
     }
+    let options = &Options {
+        settings: options.settings.bounded(&reference, inputs.len()),
+        ..options.clone()
+    };
     let job = Job {
         reference,
         candidates,
@@ -175,6 +180,14 @@ pub(crate) fn inputs(
             // Deinterlacing may have taken bits away.
             input.convert_to = Some(reference.format.clone());
         }
+        if !same_colours(s.colorimetry.as_deref(), reference.colorimetry.as_deref()) {
+            let what = format!(
+                "its samples mean other colours ({}) than the reference's ({}): the figures say little",
+                s.colorimetry.as_deref().unwrap_or_default(),
+                reference.colorimetry.as_deref().unwrap_or_default()
+            );
+            tell("colours-differ", &s.name, what);
+        }
         let found = size(s);
         if found != wanted {
             if settings.scale == "off" {
@@ -203,6 +216,12 @@ pub(crate) fn inputs(
         inputs.push(input);
     }
     facts.extend(scaled);
+    if reference.colorimetry.as_deref().is_some_and(is_hdr) {
+        facts.push((
+            "HDR".into(),
+            "measured as coded; VMAF's models and SSIM's constants were made for SDR. Pictures are not tone-mapped".into(),
+        ));
+    }
     if reference.interlaced && !progressive {
         facts.push((
             "Interlaced".into(),

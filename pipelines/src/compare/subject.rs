@@ -3,7 +3,7 @@
 use super::measure::Expected;
 use crate::deinterlace;
 use crate::failure::Failure;
-use crate::probe::{self, Source};
+use crate::probe::{self, ColourSource, Source};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
@@ -33,6 +33,9 @@ pub struct Subject {
     /// Whether its frames are made of two fields.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub interlaced: bool,
+    /// What its samples mean, where it says that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub colorimetry: Option<String>,
     /// Its decoded caps.
     #[serde(skip)]
     pub caps: Option<gst::Caps>,
@@ -74,6 +77,9 @@ impl Subject {
             duration_s,
             orientation: source.orientation.clone(),
             interlaced: deinterlace::is_interlaced(&source.decoded),
+            colorimetry: source
+                .colorimetry()
+                .filter(|_| source.colour != ColourSource::Nobody),
             caps: Some(source.decoded.clone()),
             bytes,
             bitrate_bps: bytes
@@ -117,6 +123,27 @@ impl Subject {
     }
 }
 
+/// Whether samples of these colorimetries mean the same, as far as both are known.
+pub(crate) fn same_colours(a: Option<&str>, b: Option<&str>) -> bool {
+    let read = |text: Option<&str>| text?.parse::<gst_video::VideoColorimetry>().ok();
+    match (read(a), read(b)) {
+        (Some(a), Some(b)) => {
+            a.range() == b.range()
+                && a.matrix() == b.matrix()
+                && a.transfer().is_equivalent(8, b.transfer(), 8)
+        }
+        _ => true,
+    }
+}
+
+/// Whether a colorimetry is that of HDR video: hybrid log-gamma or perceptual quantisation.
+pub(crate) fn is_hdr(colorimetry: &str) -> bool {
+    use gst_video::VideoTransferFunction as T;
+    colorimetry
+        .parse::<gst_video::VideoColorimetry>()
+        .is_ok_and(|c| matches!(c.transfer(), T::AribStdB67 | T::Smpte2084))
+}
+
 /// A bit rate for people.
 pub fn bitrate(bps: f64) -> String {
     if bps >= 1e6 {
@@ -156,6 +183,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn colours_are_told_apart() {
+        assert!(same_colours(Some("bt709"), Some("bt709")));
+        assert!(same_colours(Some("bt709"), None));
+        assert!(!same_colours(Some("bt709"), Some("bt601")));
+        assert!(!same_colours(Some("bt2100-hlg"), Some("bt2020-10")));
+        assert!(is_hdr("bt2100-hlg") && is_hdr("bt2100-pq") && !is_hdr("bt2020"));
+    }
+
+    #[test]
     fn names_are_distinct() {
         let subject = |input: &str| Subject {
             name: file_name(input),
@@ -169,6 +205,7 @@ mod tests {
             orientation: None,
             interlaced: false,
             caps: None,
+            colorimetry: None,
             bytes: None,
             bitrate_bps: None,
         };

@@ -259,7 +259,7 @@ fn one(
     let streams = Streams::of_files(&inputs)?;
     let measured = measure::measure(
         &streams,
-        wanted.settings,
+        &wanted.settings.bounded(reference, 2),
         reference.expected(),
         interrupts,
         reporter,

@@ -97,7 +97,7 @@ pub fn run(
             let streams = compare::graph::Streams::of_files(&inputs)?;
             let result = compare::measure::measure(
                 &streams,
-                &options.settings,
+                &options.settings.bounded(&reference, 2),
                 reference.expected(),
                 interrupts,
                 reporter,
