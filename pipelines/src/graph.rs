@@ -6,20 +6,18 @@ use crate::encoder::Settings;
 use crate::failure::{Failure, make};
 use crate::ground_truth::{Branch, Truth};
 use crate::job::Options;
+use crate::location::{self, Output};
 use crate::parts::{
     add_chain, byte_queue, decoder, fail, flip, frame_queue, link_later, muxer, scale_of, sink_pad,
     to_muxer, upscaler,
 };
 use crate::plan::{Action, Container, Note, Plan, Rotation};
-use crate::probe::{
-    ColourSource, Kind, Source, hide_container_colour, link_source, source as open,
-};
+use crate::probe::{ColourSource, Kind, Source, hide_container_colour, link_source};
 use crate::report::StreamLine;
 use crate::timing::{self, Control, Cut, Track};
 use crate::watch::{Described, drop_orientation, watch_muxed, watch_raw};
 use gst::prelude::*;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,6 +48,7 @@ pub struct Graph {
     pub output: (u32, u32),
     /// What came up while building.
     pub notes: Vec<Note>,
+    src: gst::Element,
     upscaler: gst::Element,
     entries: Vec<Entry>,
     pads: HeldPads,
@@ -74,24 +73,21 @@ pub struct Counts {
 }
 
 impl Graph {
-    /// Builds it. `location` is where the muxer writes; `truth` is what the result is measured against.
+    /// Builds it. `target` is where the muxer writes; `truth` is what the result is measured against.
     pub(crate) fn build(
         options: &Options,
         settings: &Settings,
         source: &Source,
         plan: &Plan,
         control: &Arc<Control>,
-        location: &Path,
+        target: &Output,
         truth: Option<&Truth>,
     ) -> Result<Self, Failure> {
         let pipeline = gst::Pipeline::new();
-        let src = open(&options.input)?;
+        let src = location::source(&options.input)?;
         let parse = make("parsebin")?;
         let mux = muxer(plan.container)?;
-        let sink = make("filesink")?;
-        sink.set_property("location", location.to_string_lossy().as_ref());
-        sink.set_property("sync", false);
-        sink.set_property("async", false);
+        let sink = target.sink()?;
         pipeline
             .add_many([&src, &parse, &mux, &sink])
             .map_err(fail)?;
@@ -227,15 +223,9 @@ impl Graph {
                     raw = Some(raw_pad);
                     sink_pad(&entry)?
                 }
-                Action::Copy(parser) => branches::copy(
-                    &pipeline,
-                    &mux,
-                    plan.container,
-                    stream,
-                    *parser,
-                    control,
-                    &track,
-                )?,
+                Action::Copy(parser) => {
+                    branches::copy(&pipeline, &mux, plan, stream, *parser, control, &track)?
+                }
                 Action::Encode(encoder) => {
                     branches::encode(&pipeline, &mux, plan.container, encoder, control, &track)?
                 }
@@ -276,6 +266,7 @@ impl Graph {
             input,
             output,
             notes,
+            src,
             upscaler,
             entries,
             pads,
@@ -386,13 +377,16 @@ impl Graph {
         }
         let mut current = object.cloned();
         while let Some(o) = current {
+            if o == *self.src.upcast_ref::<gst::Object>() {
+                return Some(SourceSide::Demuxer);
+            }
             if let Some(element) = o.downcast_ref::<gst::Element>() {
                 let name = element
                     .factory()
                     .map(|f| f.name().to_string())
                     .unwrap_or_default();
                 match name.as_str() {
-                    "filesrc" | "urisourcebin" | "parsebin" => return Some(SourceSide::Demuxer),
+                    "parsebin" => return Some(SourceSide::Demuxer),
                     "decodebin" => return Some(SourceSide::Decoder),
                     _ => {}
                 }

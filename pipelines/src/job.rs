@@ -4,8 +4,8 @@ use crate::encoder::{Codec, Settings};
 use crate::failure::{Exit, Failure};
 use crate::graph::{self, Graph};
 use crate::ground_truth::{self, Check, Truth};
+use crate::location::Output;
 use crate::mp4;
-use crate::output::PartFile;
 use crate::plan::{self, Container, Rotation, Wishes};
 use crate::probe;
 use crate::report::{Done, Reporter, Start};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub struct Options {
     /// Path or URI.
     pub input: String,
-    /// Path.
+    /// Path or URI.
     pub output: PathBuf,
     /// Overwrite.
     pub force: bool,
@@ -94,7 +94,7 @@ pub fn upscale(
     };
     settings.validate()?;
     // The cheap checks of the output come before the input is opened.
-    let part = PartFile::create(&options.output, options.input.as_ref(), options.force)?;
+    let target = Output::create(&options.output, &options.input, options.force)?;
     if !container.takes(codec) {
         crate::failure::make(container.muxer())?;
         let others: Vec<_> = [Codec::X264, Codec::X265, Codec::Av1, Codec::Vp9]
@@ -124,7 +124,7 @@ pub fn upscale(
         .as_ref()
         .map(|s| Truth::open(s, options))
         .transpose()?;
-    let plan = plan::plan(&source, container, options.wishes)?;
+    let plan = plan::plan(&source, container, options.wishes, target.path().is_some())?;
     let control = Control::new(options.duration.map(|d| d.as_nanos() as u64));
     let graph = Graph::build(
         options,
@@ -132,7 +132,7 @@ pub fn upscale(
         &source,
         &plan,
         &control,
-        part.path(),
+        &target,
         truth.as_ref(),
     )?;
 
@@ -196,26 +196,27 @@ pub fn upscale(
     }
     if counts.frames_in != counts.frames_out {
         return Err(Failure::new(format!(
-            "{} frames went in and {} came out; the file is not kept",
-            counts.frames_in, counts.frames_out
+            "{} frames went in and {} came out; {}",
+            counts.frames_in,
+            counts.frames_out,
+            target.fate()
         ))
         .hint("this is a fault of the program or of a plugin: please report it"));
     }
-    if container.is_iso() {
+    if let Some(path) = target.path().filter(|_| plan.finished_in_place) {
         let orientation = match &plan.rotation {
             Rotation::Tag(o) => Some(o.as_str()),
             _ => None,
         };
-        mp4::finish(part.path(), orientation, &leads)
-            .map_err(|e| Failure::io("finishing", part.path(), &e))?;
+        mp4::finish(path, orientation, &leads).map_err(|e| Failure::io("finishing", path, &e))?;
     }
-    if interrupts.load(Ordering::SeqCst) > 1 {
+    if interrupts.load(Ordering::SeqCst) > 1 && target.path().is_some() {
         return Err(Failure {
             exit: Exit::Interrupted,
             ..Failure::new("interrupted twice; nothing was written")
         });
     }
-    let bytes = part.publish()?;
+    let bytes = target.publish()?;
     let wall = began.elapsed().as_secs_f64();
     let (mut exit, status) = match &ending {
         Ending::Complete => (Exit::Ok, "complete"),

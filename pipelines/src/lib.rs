@@ -17,6 +17,7 @@ pub mod graph;
 pub mod ground_truth;
 pub mod job;
 pub mod ladder;
+mod location;
 pub mod models;
 pub mod mp4;
 pub mod output;

@@ -2,8 +2,9 @@
 
 use crate::deinterlace;
 use crate::failure::{Failure, make};
+use crate::location;
 use crate::parts::flip;
-use crate::probe::{self, Kind, link_source};
+use crate::probe::{Kind, link_source};
 use gst::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,7 +72,7 @@ pub(crate) fn add_chain(bin: &gst::Bin, chain: &[gst::Element]) -> Result<(), Fa
 /// A bin that reads and decodes `input`, and its output pad.
 pub(crate) fn decoded(name: &str, input: &Input) -> Result<(gst::Bin, gst::Pad), Failure> {
     let bin = gst::Bin::with_name(name);
-    let src = probe::source(&input.location)?;
+    let src = location::source(&input.location)?;
     let decoder = make("decodebin")?;
     decoder.set_property("force-sw-decoders", true);
     // Sound and subtitles are not even decoded.

@@ -62,7 +62,8 @@ impl Subject {
         let bytes = std::fs::metadata(input)
             .ok()
             .filter(std::fs::Metadata::is_file)
-            .map(|m| m.len());
+            .map(|m| m.len())
+            .or(source.bytes);
         let duration_s = source.duration.map(|d| d.nseconds() as f64 / 1e9);
         let subject = Self {
             name: file_name(input),
