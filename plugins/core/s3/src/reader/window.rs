@@ -1,0 +1,301 @@
+//! Which bytes are held, which are on their way, and which to ask for next.
+//!
+//! A chain of ranges follows the reader. After a jump the first range is small, so that a demuxer
+//! that looks at headers here and there does not fetch megabytes each time; the further the reader
+//! goes on from there, the further ahead is asked for, up to all the memory there is. Ranges
+//! behind the reader, and those of other places, are kept as long as there is room: a demuxer that
+//! reads at two places in turn finds both.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tokio::task::AbortHandle;
+
+use crate::error::S3Error;
+
+/// Asked for first after a jump.
+const FIRST_BYTES: u64 = 512 << 10;
+/// How many times the distance already gone in one piece is asked for ahead.
+const RAMP: u64 = 4;
+
+/// How a range's transfer stands.
+#[derive(Debug)]
+pub(super) enum Status {
+    Running,
+    Complete,
+    Failed(S3Error),
+}
+
+/// A range that has been asked for.
+#[derive(Debug)]
+struct Range {
+    id: u64,
+    start: u64,
+    end: u64,
+    /// Where the chain that it belongs to begins.
+    chain: u64,
+    /// What came so far, in order, with the offset of each piece.
+    pieces: VecDeque<(u64, Bytes)>,
+    received: u64,
+    status: Status,
+    task: Option<AbortHandle>,
+    /// When it was last read from, for evicting.
+    used: u64,
+}
+
+/// A range to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub id: u64,
+    pub start: u64,
+    pub end: u64,
+}
+
+/// The ranges of one reader.
+#[derive(Debug)]
+pub(super) struct Window {
+    ranges: Vec<Range>,
+    size: u64,
+    range_bytes: u64,
+    budget: u64,
+    parallel: usize,
+    next_id: u64,
+    clock: u64,
+}
+
+impl Drop for Range {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Range {
+    fn holds(&self, at: u64) -> bool {
+        (self.start..self.end).contains(&at)
+    }
+
+    /// Copies what is there from `at` on.
+    fn copy(&self, at: u64, buffer: &mut [u8]) -> usize {
+        // The first piece that reaches beyond `at`.
+        let first = self
+            .pieces
+            .partition_point(|(start, bytes)| start + bytes.len() as u64 <= at);
+        let mut done = 0;
+        for (start, bytes) in self.pieces.range(first..) {
+            let skip = (at + done as u64).saturating_sub(*start) as usize;
+            let from = bytes.get(skip..).unwrap_or_default();
+            let to = buffer.get_mut(done..).unwrap_or_default();
+            let count = from.len().min(to.len());
+            if let (Some(to), Some(from)) = (to.get_mut(..count), from.get(..count)) {
+                to.copy_from_slice(from);
+            }
+            done += count;
+            if count == 0 {
+                break;
+            }
+        }
+        done
+    }
+}
+
+impl Window {
+    pub fn new(size: u64, range_bytes: u64, parallel: u32) -> Self {
+        Self {
+            ranges: Vec::new(),
+            size,
+            range_bytes,
+            budget: range_bytes * u64::from(parallel),
+            parallel: parallel as usize,
+            next_id: 0,
+            clock: 0,
+        }
+    }
+
+    fn find(&self, at: u64) -> Option<usize> {
+        self.ranges.iter().position(|r| r.holds(at))
+    }
+
+    /// Copies what is held from `at` on, without a gap, and says how many bytes that were.
+    pub fn copy(&mut self, at: u64, buffer: &mut [u8]) -> usize {
+        self.clock += 1;
+        let mut done = 0;
+        while done < buffer.len() {
+            let here = at + done as u64;
+            let clock = self.clock;
+            let Some(range) = self.ranges.iter_mut().find(|r| r.holds(here)) else {
+                break;
+            };
+            range.used = clock;
+            let count = range.copy(here, buffer.get_mut(done..).unwrap_or_default());
+            if count == 0 {
+                break;
+            }
+            done += count;
+        }
+        done
+    }
+
+    /// How the transfer of the range around `at` stands.
+    pub fn status(&self, at: u64) -> Option<&Status> {
+        self.ranges.iter().find(|r| r.holds(at)).map(|r| &r.status)
+    }
+
+    /// The ranges to ask for now, with the reader at `at` and waiting for `missing` bytes there.
+    ///
+    /// They count as running from now on.
+    pub fn plan(&mut self, at: u64, missing: u64) -> Vec<Plan> {
+        let mut plans = Vec::new();
+        if at >= self.size {
+            return plans;
+        }
+        // Held, or just read to its end.
+        let chain = self.ranges.iter().find(|r| r.holds(at) || r.end == at);
+        let chain = chain.map_or(at, |r| r.chain);
+        let gone = at.saturating_sub(chain);
+        let ahead = (FIRST_BYTES + RAMP.saturating_mul(gone))
+            .max(missing)
+            .min(self.budget);
+        let goal = at.saturating_add(ahead).min(self.size);
+        let mut end = at;
+        while let Some(range) = self.find(end).and_then(|i| self.ranges.get(i)) {
+            end = range.end;
+        }
+        while end < goal {
+            let running = self
+                .ranges
+                .iter()
+                .filter(|r| matches!(r.status, Status::Running));
+            if running.count() >= self.parallel && !self.stop_one_elsewhere(at, end) {
+                break;
+            }
+            let length = (goal - end).min(self.range_bytes);
+            // No request for crumbs: the further the reader has gone on, the larger they are.
+            let least = (gone / 2).clamp(FIRST_BYTES.min(self.range_bytes), self.range_bytes);
+            if length < least && end > at && goal < self.size {
+                break;
+            }
+            // Up to the next range that is there already.
+            let next = self
+                .ranges
+                .iter()
+                .map(|r| r.start)
+                .filter(|s| *s > end)
+                .min();
+            let length = length.min(next.map_or(u64::MAX, |n| n - end));
+            if !self.make_room(length, at, end) {
+                break;
+            }
+            let id = self.next_id;
+            self.next_id += 1;
+            self.clock += 1;
+            let plan = Plan {
+                id,
+                start: end,
+                end: end + length,
+            };
+            self.ranges.push(Range {
+                id,
+                start: plan.start,
+                end: plan.end,
+                chain,
+                pieces: VecDeque::new(),
+                received: 0,
+                status: Status::Running,
+                task: None,
+                used: self.clock,
+            });
+            plans.push(plan);
+            end = plan.end;
+            while let Some(range) = self.find(end).and_then(|i| self.ranges.get(i)) {
+                end = range.end;
+            }
+        }
+        plans
+    }
+
+    /// Forgets ranges outside `at..end` until `length` more bytes fit, those not used for longest
+    /// first.
+    fn make_room(&mut self, length: u64, at: u64, end: u64) -> bool {
+        while self.planned() + length > self.budget {
+            let behind = |r: &&Range| r.end <= at || r.start >= end;
+            let oldest = self.ranges.iter().filter(behind).min_by_key(|r| r.used);
+            let Some(id) = oldest.map(|r| r.id) else {
+                // All of it lies ahead of the reader. Alone, one range always fits.
+                return self.ranges.is_empty();
+            };
+            self.ranges.retain(|r| r.id != id);
+        }
+        true
+    }
+
+    /// Stops a transfer that does not serve the reader at its present place.
+    fn stop_one_elsewhere(&mut self, at: u64, end: u64) -> bool {
+        let elsewhere =
+            |r: &&Range| matches!(r.status, Status::Running) && (r.end <= at || r.start >= end);
+        let Some(id) = self
+            .ranges
+            .iter()
+            .filter(elsewhere)
+            .min_by_key(|r| r.used)
+            .map(|r| r.id)
+        else {
+            return false;
+        };
+        self.ranges.retain(|r| r.id != id);
+        true
+    }
+
+    /// Bytes asked for and not forgotten.
+    fn planned(&self) -> u64 {
+        self.ranges.iter().map(|r| r.end - r.start).sum()
+    }
+
+    /// Bytes held.
+    pub fn held(&self) -> u64 {
+        self.ranges.iter().map(|r| r.received).sum()
+    }
+
+    /// A range's transfer has a task.
+    pub fn started(&mut self, id: u64, task: AbortHandle) {
+        match self.ranges.iter_mut().find(|r| r.id == id) {
+            Some(range) => range.task = Some(task),
+            None => task.abort(),
+        }
+    }
+
+    /// Bytes came; `false` when nobody wants them any more, or more came than was asked for.
+    pub fn received(&mut self, id: u64, bytes: Bytes) -> bool {
+        let Some(range) = self.ranges.iter_mut().find(|r| r.id == id) else {
+            return false;
+        };
+        let at = range.start + range.received;
+        let count = bytes.len() as u64;
+        if at + count > range.end {
+            return false;
+        }
+        range.pieces.push_back((at, bytes));
+        range.received += count;
+        true
+    }
+
+    /// A transfer ended.
+    pub fn ended(&mut self, id: u64, result: Result<(), S3Error>) {
+        if let Some(range) = self.ranges.iter_mut().find(|r| r.id == id) {
+            range.status = match result {
+                Ok(()) => Status::Complete,
+                Err(error) => Status::Failed(error),
+            };
+        }
+    }
+
+    /// Forgets everything and ends what is under way.
+    pub fn clear(&mut self) {
+        self.ranges.clear();
+    }
+}
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;
