@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, make};
 use crate::parts::{add_chain, byte_queue, decoder, fail, link_later, sink_pad, src_pad, to_muxer};
-use crate::plan::{Container, is_markup};
+use crate::plan::{Container, Plan, is_markup};
 use crate::probe::{Kind, Stream};
 use crate::timing::{self, Control, Cut, Track};
 use crate::watch::plain_text;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(crate) fn copy(
     pipeline: &gst::Pipeline,
     mux: &gst::Element,
-    container: Container,
+    plan: &Plan,
     stream: &Stream,
     parser: Option<&'static str>,
     control: &Arc<Control>,
@@ -44,7 +44,7 @@ pub(crate) fn copy(
     let cut = match stream.kind {
         Kind::Subtitle => Cut::Text,
         _ => Cut::Packets {
-            lead: container.is_iso(),
+            lead: plan.finished_in_place,
         },
     };
     if is_markup(&stream.caps) {
@@ -53,7 +53,7 @@ pub(crate) fn copy(
             .field("format", "utf8")
             .build();
     }
-    to_muxer(mux, container, &caps, &last)?;
+    to_muxer(mux, plan.container, &caps, &last)?;
     timing::install(&entry, control, track, cut);
     timing::install_tail(&src_pad(&chain[0])?, control, track);
     Ok(entry)

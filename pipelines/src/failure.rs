@@ -15,7 +15,8 @@ pub enum Exit {
     Usage = 2,
     /// The output is there, but the input broke before its end.
     Partial = 3,
-    /// Everything was measured, and a limit of `--fail-under` or `--fail-over` was not kept.
+    /// What was asked for is written, but a limit of `--fail-under` or `--fail-over` was not kept,
+    /// or what should have been measured could not be.
     BelowLimit = 4,
     /// Stopped by Ctrl-C (or SIGTERM); what was done until then is kept.
     Interrupted = 130,

@@ -1,28 +1,25 @@
 //! The pipeline of a job.
 
 use crate::branches;
+use crate::deinterlace;
 use crate::encoder::Settings;
 use crate::failure::{Failure, make};
+use crate::ground_truth::{Branch, Truth};
 use crate::job::Options;
+use crate::location::{self, Output};
 use crate::parts::{
     add_chain, byte_queue, decoder, fail, flip, frame_queue, link_later, muxer, scale_of, sink_pad,
     to_muxer, upscaler,
 };
 use crate::plan::{Action, Container, Note, Plan, Rotation};
-use crate::probe::{
-    ColourSource, Kind, Source, hide_container_colour, link_source, source as open,
-};
+use crate::probe::{ColourSource, Kind, Source, hide_container_colour, link_source};
 use crate::report::StreamLine;
 use crate::timing::{self, Control, Cut, Track};
 use crate::watch::{Described, drop_orientation, watch_muxed, watch_raw};
 use gst::prelude::*;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// How far before the beginning of the part asked for the demuxer is sent.
-const SEEK_MARGIN_NS: u64 = 500_000_000;
 
 /// One stream's way in.
 #[derive(Debug)]
@@ -51,6 +48,7 @@ pub struct Graph {
     pub output: (u32, u32),
     /// What came up while building.
     pub notes: Vec<Note>,
+    src: gst::Element,
     upscaler: gst::Element,
     entries: Vec<Entry>,
     pads: HeldPads,
@@ -58,6 +56,7 @@ pub struct Graph {
     control: Arc<Control>,
     video: Arc<Track>,
     muxed: Arc<AtomicU64>,
+    check: Option<Branch>,
 }
 
 /// How many frames went where.
@@ -74,23 +73,21 @@ pub struct Counts {
 }
 
 impl Graph {
-    /// Builds it. `location` is where the muxer writes.
-    pub fn build(
+    /// Builds it. `target` is where the muxer writes; `truth` is what the result is measured against.
+    pub(crate) fn build(
         options: &Options,
         settings: &Settings,
         source: &Source,
         plan: &Plan,
         control: &Arc<Control>,
-        location: &Path,
+        target: &Output,
+        truth: Option<&Truth>,
     ) -> Result<Self, Failure> {
         let pipeline = gst::Pipeline::new();
-        let src = open(&options.input)?;
+        let src = location::source(&options.input)?;
         let parse = make("parsebin")?;
         let mux = muxer(plan.container)?;
-        let sink = make("filesink")?;
-        sink.set_property("location", location.to_string_lossy().as_ref());
-        sink.set_property("sync", false);
-        sink.set_property("async", false);
+        let sink = target.sink()?;
         pipeline
             .add_many([&src, &parse, &mux, &sink])
             .map_err(fail)?;
@@ -106,15 +103,7 @@ impl Graph {
                 .max(0) as u32
         };
         let mut input = (dimension("width"), dimension("height"));
-        if info
-            .and_then(|s| s.get::<String>("interlace-mode").ok())
-            .is_some_and(|m| m != "progressive")
-        {
-            notes.push(Note {
-                code: "interlaced",
-                text: "the video is interlaced: its fields are upscaled as they are woven; deinterlace it first".into(),
-            });
-        }
+        notes.extend(interlaced(source, options.deinterlace));
         let turned =
             matches!(&plan.rotation, Rotation::Pixels(o) if o.contains("90") || o.contains("270"));
         if turned {
@@ -141,6 +130,10 @@ impl Graph {
             }
             output.0 *= 2;
         }
+        if let Some(truth) = truth {
+            truth.check_size(output, &plan.rotation)?;
+            notes.extend(truth.notes(source));
+        }
         if settings.codec == crate::encoder::Codec::Av1
             && info
                 .and_then(|s| s.get::<String>("format").ok())
@@ -161,6 +154,7 @@ impl Graph {
         // Entries and their branches.
         let mut entries = Vec::new();
         let mut raw = None;
+        let mut check = None;
         let video = Arc::new(Track::default());
         let muxed = Arc::new(AtomicU64::new(0));
         let described = Described::default();
@@ -170,6 +164,9 @@ impl Graph {
                 Action::Drop => continue,
                 Action::Upscale => {
                     let mut chain = Vec::new();
+                    if options.deinterlace {
+                        chain.extend(deinterlace::chain(&source.decoded)?);
+                    }
                     if let Rotation::Pixels(orientation) = &plan.rotation {
                         chain.push(flip(orientation)?);
                     }
@@ -190,6 +187,8 @@ impl Graph {
                         );
                         chain.extend([scale, caps]);
                     }
+                    let results = truth.map(|_| make("tee")).transpose()?;
+                    chain.extend(results.clone());
                     chain.push(make("videoconvert")?);
                     chain.push(settings.make()?);
                     let parser = make(settings.codec.parser())?;
@@ -199,6 +198,10 @@ impl Graph {
                     chain.push(parser);
                     chain.push(byte_queue(64)?);
                     let (first, last) = add_chain(&pipeline, &chain)?;
+                    if let (Some(truth), Some(tee)) = (truth, &results) {
+                        let rotation = &plan.rotation;
+                        check = Some(Branch::build(&pipeline, truth, tee, rotation, control)?);
+                    }
                     let caps = gst::Caps::new_empty_simple(settings.codec.media_type());
                     let target = to_muxer(&mux, plan.container, &caps, &last)?;
                     watch_muxed(&target, &muxed, &described);
@@ -220,15 +223,9 @@ impl Graph {
                     raw = Some(raw_pad);
                     sink_pad(&entry)?
                 }
-                Action::Copy(parser) => branches::copy(
-                    &pipeline,
-                    &mux,
-                    plan.container,
-                    stream,
-                    *parser,
-                    control,
-                    &track,
-                )?,
+                Action::Copy(parser) => {
+                    branches::copy(&pipeline, &mux, plan, stream, *parser, control, &track)?
+                }
                 Action::Encode(encoder) => {
                     branches::encode(&pipeline, &mux, plan.container, encoder, control, &track)?
                 }
@@ -269,6 +266,7 @@ impl Graph {
             input,
             output,
             notes,
+            src,
             upscaler,
             entries,
             pads,
@@ -276,39 +274,29 @@ impl Graph {
             control: Arc::clone(control),
             video,
             muxed,
+            check,
         })
     }
 
-    /// Whether all streams are known.
+    /// Whether all streams are known, and the ground truth, if there is one, is there.
     pub fn is_complete(&self) -> bool {
-        self.complete.load(Ordering::SeqCst)
+        self.complete.load(Ordering::SeqCst) && self.check.as_ref().is_none_or(Branch::is_ready)
+    }
+
+    /// The measuring part, if there is one.
+    pub(crate) fn check(&self) -> Option<&Branch> {
+        self.check.as_ref()
     }
 
     /// Seeks if asked to, links every stream to its branch, and lets the data flow.
     pub fn connect(&self, start_ns: Option<u64>) -> Result<(), Failure> {
         let mut pads =
             std::mem::take(&mut *self.pads.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(start) = start_ns {
-            // A little before: a decoder would trim the frame that is on show at the beginning,
-            // and the sound may need a packet of lead. What is too early is left out later.
-            let seek = start.saturating_sub(SEEK_MARGIN_NS);
-            let sought = seek > 0
-                && pads.first().is_some_and(|(pad, _)| {
-                    pad.send_event(gst::event::Seek::new(
-                        1.0,
-                        gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
-                        gst::SeekType::Set,
-                        gst::ClockTime::from_nseconds(seek),
-                        gst::SeekType::None,
-                        gst::ClockTime::NONE,
-                    ))
-                });
-            // Without a seek, everything from the beginning is decoded.
-            let begin = if sought { start - seek } else { start };
-            self.control.begin_ns.store(begin, Ordering::SeqCst);
-            self.control
-                .sought_ns
-                .store(start - begin, Ordering::SeqCst);
+        if let Some((pad, _)) = pads.first() {
+            timing::seek(pad, start_ns, &self.control);
+        }
+        if let Some(check) = &self.check {
+            check.connect(start_ns);
         }
         for (pad, _) in &pads {
             let id = pad.stream_id().map(|s| s.to_string()).unwrap_or_default();
@@ -382,15 +370,23 @@ impl Graph {
 
     /// Whether `object` lies in front of the upscaler, so that its failure is the source's.
     pub fn is_source_side(&self, object: Option<&gst::Object>) -> Option<SourceSide> {
+        if let (Some(check), Some(object)) = (&self.check, object)
+            && check.holds(object)
+        {
+            return Some(SourceSide::GroundTruth);
+        }
         let mut current = object.cloned();
         while let Some(o) = current {
+            if o == *self.src.upcast_ref::<gst::Object>() {
+                return Some(SourceSide::Demuxer);
+            }
             if let Some(element) = o.downcast_ref::<gst::Element>() {
                 let name = element
                     .factory()
                     .map(|f| f.name().to_string())
                     .unwrap_or_default();
                 match name.as_str() {
-                    "filesrc" | "urisourcebin" | "parsebin" => return Some(SourceSide::Demuxer),
+                    "parsebin" => return Some(SourceSide::Demuxer),
                     "decodebin" => return Some(SourceSide::Decoder),
                     _ => {}
                 }
@@ -472,12 +468,37 @@ pub enum SourceSide {
     Demuxer,
     /// Decoder.
     Decoder,
+    /// What the result is measured against.
+    GroundTruth,
 }
 
 impl Drop for Graph {
     fn drop(&mut self) {
         let _ = self.pipeline.set_state(gst::State::Null);
     }
+}
+
+/// What is to be said of interlaced video.
+fn interlaced(source: &Source, deinterlaced: bool) -> Vec<Note> {
+    let caps = &source.decoded;
+    if !deinterlace::is_interlaced(caps) {
+        return Vec::new();
+    }
+    let mut notes = vec![Note {
+        code: "interlaced",
+        text: if deinterlaced {
+            "the video is interlaced: each frame becomes one picture, of the moment of its first field".into()
+        } else {
+            "the video is interlaced: its fields are upscaled as they are woven".into()
+        },
+    }];
+    if deinterlaced && let Some(format) = deinterlace::reduced(caps) {
+        notes.push(Note {
+            code: "depth-reduced",
+            text: format!("deinterlacing takes 8 bits: the video is reduced to {format}"),
+        });
+    }
+    notes
 }
 
 /// How many frames `length_ns` has at the source's nominal rate.

@@ -3,13 +3,15 @@
 use crate::encoder::{Codec, Settings};
 use crate::failure::{Exit, Failure};
 use crate::graph::{self, Graph};
+use crate::ground_truth::{self, Check, Truth};
+use crate::location::Output;
 use crate::mp4;
-use crate::output::PartFile;
 use crate::plan::{self, Container, Rotation, Wishes};
 use crate::probe;
 use crate::report::{Done, Reporter, Start};
 use crate::run::{self, Ending};
 use crate::timing::Control;
+use crate::transport::{self, End};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,12 +22,14 @@ use std::time::{Duration, Instant};
 pub struct Options {
     /// Path or URI.
     pub input: String,
-    /// Path.
+    /// Path or URI.
     pub output: PathBuf,
     /// Overwrite.
     pub force: bool,
     /// Properties for `nnupscale`, as text.
     pub element: Vec<(String, String)>,
+    /// Make progressive frames of interlaced ones.
+    pub deinterlace: bool,
     /// Scale asked for, if any.
     pub scale: Option<u32>,
     /// Exact size asked for, if any.
@@ -48,6 +52,26 @@ pub struct Options {
     pub wishes: Wishes,
     /// Give up when nothing moves for so long.
     pub stall: Duration,
+    /// What to measure the result against.
+    pub ground_truth: Option<ground_truth::Settings>,
+}
+
+/// Whether an input that came to its end is one that was cut off without a trace but this.
+fn cut_off(input: &str, reporter: &mut Reporter) -> Ending {
+    match transport::end(input.as_ref()) {
+        Ok(End::Cut) => Ending::Broken(Failure::new(
+            "the transport stream ends in the middle of a packet",
+        )),
+        Ok(End::PerhapsCut) => {
+            reporter.warning(
+                "input-perhaps-cut",
+                "the transport stream seems to end in the middle of a picture: it may have been cut off",
+            );
+            Ending::Complete
+        }
+        // What is no local file cannot be looked at.
+        Ok(End::Whole) | Err(_) => Ending::Complete,
+    }
 }
 
 /// Runs the job. `interrupts` counts the Ctrl-Cs.
@@ -70,7 +94,7 @@ pub fn upscale(
     };
     settings.validate()?;
     // The cheap checks of the output come before the input is opened.
-    let part = PartFile::create(&options.output, options.input.as_ref(), options.force)?;
+    let target = Output::create(&options.output, &options.input, options.force)?;
     if !container.takes(codec) {
         crate::failure::make(container.muxer())?;
         let others: Vec<_> = [Codec::X264, Codec::X265, Codec::Av1, Codec::Vp9]
@@ -95,9 +119,22 @@ pub fn upscale(
             length.nseconds() as f64 / 1e9
         )));
     }
-    let plan = plan::plan(&source, container, options.wishes)?;
+    let truth = options
+        .ground_truth
+        .as_ref()
+        .map(|s| Truth::open(s, options))
+        .transpose()?;
+    let plan = plan::plan(&source, container, options.wishes, target.path().is_some())?;
     let control = Control::new(options.duration.map(|d| d.as_nanos() as u64));
-    let graph = Graph::build(options, &settings, &source, &plan, &control, part.path())?;
+    let graph = Graph::build(
+        options,
+        &settings,
+        &source,
+        &plan,
+        &control,
+        &target,
+        truth.as_ref(),
+    )?;
 
     let rest = source.duration.map(|d| {
         d.nseconds()
@@ -126,7 +163,7 @@ pub fn upscale(
         reporter.warning(note.code, &note.text);
     }
 
-    let ending = run::run(
+    let mut ending = run::run(
         &graph,
         options,
         &control,
@@ -135,9 +172,13 @@ pub fn upscale(
         interrupts,
         reporter,
     )?;
+    if matches!(ending, Ending::Complete) && options.duration.is_none() {
+        ending = cut_off(&options.input, reporter);
+    }
     let counts = graph.counts();
     let stats = graph.stats();
     let leads = graph.leads();
+    let measured = graph.check().map(|c| (c.measured(), c.reached_ns()));
     let (out_size, model) = (graph.output, graph.model());
     drop(graph);
 
@@ -155,27 +196,29 @@ pub fn upscale(
     }
     if counts.frames_in != counts.frames_out {
         return Err(Failure::new(format!(
-            "{} frames went in and {} came out; the file is not kept",
-            counts.frames_in, counts.frames_out
+            "{} frames went in and {} came out; {}",
+            counts.frames_in,
+            counts.frames_out,
+            target.fate()
         ))
         .hint("this is a fault of the program or of a plugin: please report it"));
     }
-    if container.is_iso() {
+    if let Some(path) = target.path().filter(|_| plan.finished_in_place) {
         let orientation = match &plan.rotation {
             Rotation::Tag(o) => Some(o.as_str()),
             _ => None,
         };
-        mp4::finish(part.path(), orientation, &leads)
-            .map_err(|e| Failure::io("finishing", part.path(), &e))?;
+        mp4::finish(path, orientation, &leads).map_err(|e| Failure::io("finishing", path, &e))?;
     }
-    if interrupts.load(Ordering::SeqCst) > 1 {
+    if interrupts.load(Ordering::SeqCst) > 1 && target.path().is_some() {
         return Err(Failure {
             exit: Exit::Interrupted,
             ..Failure::new("interrupted twice; nothing was written")
         });
     }
-    let bytes = part.publish()?;
-    let (exit, status) = match &ending {
+    let bytes = target.publish()?;
+    let wall = began.elapsed().as_secs_f64();
+    let (mut exit, status) = match &ending {
         Ending::Complete => (Exit::Ok, "complete"),
         Ending::Broken(why) => {
             reporter.warning(
@@ -201,7 +244,23 @@ pub fn upscale(
             (Exit::Interrupted, "interrupted")
         }
     };
-    let wall = began.elapsed().as_secs_f64();
+    if let (Some(truth), Some((measured, reached_ns))) = (&truth, measured) {
+        let check = Check {
+            truth,
+            measured,
+            rotation: &plan.rotation,
+            size: out_size,
+            reached_ns,
+            complete: matches!(ending, Ending::Complete),
+            length_ns: counts.video_end_ns,
+        };
+        if !check.tell(options, interrupts, reporter) && exit == Exit::Ok {
+            exit = Exit::BelowLimit;
+        }
+        if interrupts.load(Ordering::SeqCst) > 0 {
+            exit = Exit::Interrupted;
+        }
+    }
     reporter.done(&Done {
         status,
         output: options.output.display().to_string(),

@@ -140,6 +140,9 @@ pub struct Plan {
     pub container: Container,
     /// One per stream of the source, in its order.
     pub actions: Vec<Action>,
+    /// Whether what the muxer does not write (orientation, edit lists) is written into the file
+    /// when it is finished.
+    pub finished_in_place: bool,
     /// Orientation.
     pub rotation: Rotation,
     /// What to tell.
@@ -155,8 +158,14 @@ pub struct Wishes {
     pub no_subtitles: bool,
 }
 
-/// Decides.
-pub fn plan(source: &Source, container: Container, wishes: Wishes) -> Result<Plan, Failure> {
+/// Decides. `is_file` says whether the output can be changed once it is written.
+pub fn plan(
+    source: &Source,
+    container: Container,
+    wishes: Wishes,
+    is_file: bool,
+) -> Result<Plan, Failure> {
+    let finished_in_place = container.is_iso() && is_file;
     let mut notes = Vec::new();
     let mut actions = Vec::new();
     let mut count = [0usize; 3];
@@ -205,20 +214,25 @@ pub fn plan(source: &Source, container: Container, wishes: Wishes) -> Result<Pla
     }
     let rotation = match &source.orientation {
         None => Rotation::None,
-        Some(o) if container.is_iso() => Rotation::Tag(o.clone()),
+        Some(o) if finished_in_place => Rotation::Tag(o.clone()),
         Some(o) => {
             notes.push(Note {
                 code: "rotation-applied",
-                text: format!(
-                    "{} has no place for the orientation ({o}): the pixels are turned",
-                    container.name()
-                ),
+                text: if container.is_iso() {
+                    format!("the orientation ({o}) cannot be written there: the pixels are turned")
+                } else {
+                    format!(
+                        "{} has no place for the orientation ({o}): the pixels are turned",
+                        container.name()
+                    )
+                },
             });
             Rotation::Pixels(o.clone())
         }
     };
     Ok(Plan {
         container,
+        finished_in_place,
         actions,
         rotation,
         notes,

@@ -1,4 +1,4 @@
-//! Finding the element `nnupscale`.
+//! Finding our elements.
 
 use crate::failure::Failure;
 use std::path::PathBuf;
@@ -39,6 +39,12 @@ pub fn ensure_nnupscale() -> Result<(), Failure> {
 /// Makes `psnrsink` known to GStreamer: from its plugin path, else from beside the program.
 pub fn ensure_psnrsink() -> Result<(), Failure> {
     ensure("psnrsink", "quality")
+}
+
+/// Makes `s3src` and `s3sink` known to GStreamer: from its plugin path, else from beside the program.
+pub fn ensure_s3() -> Result<(), Failure> {
+    ensure("s3src", "s3")?;
+    ensure("s3sink", "s3")
 }
 
 fn ensure(element: &str, plugin: &str) -> Result<(), Failure> {

@@ -1,8 +1,8 @@
 //! Looking at the input before any output is made: its streams, their caps and tags, its length.
 
 use crate::failure::{Failure, make};
+use crate::location::source;
 use gst::prelude::*;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -103,6 +103,8 @@ pub struct Source {
     pub video: usize,
     /// Decoded caps of that stream.
     pub decoded: gst::Caps,
+    /// Size of the file or object, where its source knows it.
+    pub bytes: Option<u64>,
     /// Length as the container states it.
     pub duration: Option<gst::ClockTime>,
     /// Who says what its colours mean.
@@ -182,30 +184,6 @@ pub fn hide_container_colour(
     });
 }
 
-/// Makes the element that reads `input`, a path or a URI.
-pub fn source(input: &str) -> Result<gst::Element, Failure> {
-    if input.contains("://") {
-        let src = make("urisourcebin")?;
-        src.set_property("uri", input);
-        return Ok(src);
-    }
-    let path = Path::new(input);
-    let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Failure::new(format!("{input}: no such file")),
-        _ => Failure::io("reading", path, &e),
-    })?;
-    if meta.is_dir() {
-        return Err(Failure::new(format!("{input}: is a folder")));
-    }
-    if meta.is_file() && meta.len() == 0 {
-        return Err(Failure::new(format!("{input}: the file is empty")));
-    }
-    std::fs::File::open(path).map_err(|e| Failure::io("reading", path, &e))?;
-    let src = make("filesrc")?;
-    src.set_property("location", input);
-    Ok(src)
-}
-
 /// Links `src` (which may have its pad only later) to `sink`.
 pub fn link_source(src: &gst::Element, sink: &gst::Element) -> Result<(), Failure> {
     if src.static_pad("src").is_some() {
@@ -273,7 +251,7 @@ pub fn probe(input: &str, timeout: Duration) -> Result<Source, Failure> {
     });
 
     let result = wait(&pipeline, &found, timeout, input);
-    let collected = result.and_then(|()| collect(&parse, &found, input));
+    let collected = result.and_then(|()| collect(&src, &parse, &found, input));
     let _ = pipeline.set_state(gst::State::Null);
     collected
 }
@@ -400,7 +378,12 @@ fn wait(
     }
 }
 
-fn collect(parse: &gst::Element, found: &Mutex<Found>, input: &str) -> Result<Source, Failure> {
+fn collect(
+    src: &gst::Element,
+    parse: &gst::Element,
+    found: &Mutex<Found>,
+    input: &str,
+) -> Result<Source, Failure> {
     let found = found.lock().unwrap_or_else(PoisonError::into_inner);
     let mut streams: Vec<Stream> = found
         .pads
@@ -445,6 +428,10 @@ fn collect(parse: &gst::Element, found: &Mutex<Found>, input: &str) -> Result<So
         }
     };
     Ok(Source {
+        bytes: src
+            .query_duration::<gst::format::Bytes>()
+            .map(u64::from)
+            .filter(|b| *b > 0),
         video,
         colour,
         decoded: found

@@ -23,7 +23,7 @@ pub enum Ending {
 }
 
 /// How much of the stated length may be missing before the input counts as cut off.
-fn tolerance_ns(expected_ns: u64) -> u64 {
+pub(crate) fn tolerance_ns(expected_ns: u64) -> u64 {
     (expected_ns / 50).clamp(300_000_000, 1_000_000_000)
 }
 
@@ -58,6 +58,7 @@ pub fn run(
                 gst::MessageType::Error,
                 gst::MessageType::Eos,
                 gst::MessageType::Warning,
+                gst::MessageType::Element,
             ],
         );
         match message.as_ref().map(|m| m.view()) {
@@ -65,6 +66,11 @@ pub fn run(
             Some(gst::MessageView::Error(e)) => {
                 let failure = Failure::from_gst(e);
                 match graph.is_source_side(e.src()) {
+                    Some(SourceSide::GroundTruth) => {
+                        if let Some(check) = graph.check() {
+                            check.breaks(failure);
+                        }
+                    }
                     Some(side) if connected => {
                         if matches!(ending, Ending::Complete) {
                             ending = Ending::Broken(failure);
@@ -72,6 +78,11 @@ pub fn run(
                         }
                     }
                     _ => return Err(failure),
+                }
+            }
+            Some(gst::MessageView::Element(e)) => {
+                if let Some(check) = graph.check() {
+                    check.take(e.message());
                 }
             }
             Some(gst::MessageView::Warning(w)) => {

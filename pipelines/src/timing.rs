@@ -17,7 +17,7 @@ pub struct Control {
     /// Set to end the job early.
     pub stop: AtomicBool,
     /// Output time at which the video ended early, `u64::MAX` = it did not.
-    pub cut_ns: AtomicU64,
+    pub cut_ns: Arc<AtomicU64>,
     /// End of the last frame that went in.
     pub video_end_ns: AtomicU64,
 }
@@ -30,7 +30,19 @@ impl Control {
             begin_ns: AtomicU64::new(0),
             length_ns: length_ns.unwrap_or(u64::MAX),
             stop: AtomicBool::new(false),
-            cut_ns: AtomicU64::new(u64::MAX),
+            cut_ns: Arc::new(AtomicU64::new(u64::MAX)),
+            video_end_ns: AtomicU64::new(0),
+        })
+    }
+
+    /// For another source of the same output: it begins where it is sought to, and ends with this one.
+    pub fn beside(&self) -> Arc<Self> {
+        Arc::new(Self {
+            sought_ns: AtomicU64::new(0),
+            begin_ns: AtomicU64::new(0),
+            length_ns: self.length_ns,
+            stop: AtomicBool::new(false),
+            cut_ns: Arc::clone(&self.cut_ns),
             video_end_ns: AtomicU64::new(0),
         })
     }
@@ -38,6 +50,30 @@ impl Control {
     fn end_ns(&self) -> u64 {
         self.length_ns.min(self.cut_ns.load(Ordering::SeqCst))
     }
+}
+
+/// How far before the beginning of the part asked for the demuxer is sent.
+const SEEK_MARGIN_NS: u64 = 500_000_000;
+
+/// Sends the source behind `pad` to the beginning of the part asked for, and notes where it is.
+pub fn seek(pad: &gst::Pad, start_ns: Option<u64>, control: &Control) {
+    let Some(start) = start_ns else { return };
+    // A little before: a decoder would trim the frame that is on show at the beginning,
+    // and the sound may need a packet of lead. What is too early is left out later.
+    let seek = start.saturating_sub(SEEK_MARGIN_NS);
+    let sought = seek > 0
+        && pad.send_event(gst::event::Seek::new(
+            1.0,
+            gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
+            gst::SeekType::Set,
+            gst::ClockTime::from_nseconds(seek),
+            gst::SeekType::None,
+            gst::ClockTime::NONE,
+        ));
+    // Without a seek, everything from the beginning is decoded.
+    let begin = if sought { start - seek } else { start };
+    control.begin_ns.store(begin, Ordering::SeqCst);
+    control.sought_ns.store(start - begin, Ordering::SeqCst);
 }
 
 /// How a stream is cut.

@@ -9,68 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 mod common;
-
-/// What headless Chromium makes of a page, or nothing where there is no Chromium.
-fn dom_in_chromium(page: &Path) -> Option<String> {
-    let browser = ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find(|name| {
-            Command::new(name)
-                .arg("--version")
-                .output()
-                .is_ok_and(|o| o.status.success())
-        });
-    let Some(browser) = browser else {
-        eprintln!("SKIPPED: no chromium here (apt install chromium); the page was not opened");
-        return None;
-    };
-    let profile = tempfile::tempdir().unwrap();
-    let out = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=1280,2000",
-            "--virtual-time-budget=3000",
-        ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg("--dump-dom")
-        .arg(format!(
-            "file://{}",
-            page.canonicalize().unwrap().to_str().unwrap()
-        ))
-        .output()
-        .unwrap();
-    assert!(out.status.success(), "chromium: {out:?}");
-    Some(String::from_utf8(out.stdout).unwrap())
-}
-
-/// The value of an attribute of the page's root element.
-fn root_attribute<'a>(dom: &'a str, name: &str) -> Option<&'a str> {
-    let root = dom.split("<html").nth(1)?.split('>').next()?;
-    root.split(&format!("{name}=\"")).nth(1)?.split('"').next()
-}
-
-/// Asserts that the script ran to its end and drew `plots` charts over time.
-fn assert_drawn(dom: &str, plots: usize) {
-    assert_eq!(root_attribute(dom, "data-error"), None);
-    assert_eq!(root_attribute(dom, "data-ready"), Some("1"));
-    if plots > 0 {
-        assert_eq!(
-            root_attribute(dom, "data-plots"),
-            Some(plots.to_string().as_str())
-        );
-    }
-}
-
-fn lines_drawn(dom: &str) -> usize {
-    dom.matches("<path class=\"line\"").count()
-}
+use common::browser::*;
 
 fn column(name: &str, label: &str, unit: &'static str, digits: usize, main: bool) -> Column {
     Column {
@@ -708,4 +647,95 @@ fn networks_are_compared_with_bicubic_in_one_graph() {
     for i in 0..3 {
         assert_eq!(done["candidates"][i]["frames"], 40);
     }
+}
+
+#[test]
+fn hdr_of_ten_bits_is_measured_as_coded() {
+    let Some(clips) = common::clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let clip = clips.join("rooftop_1080p_hlg10.mp4");
+    let x265 = |from: &str, settings: &str, to: &str| {
+        let part = ["-frames:v", "5", "-vf", "crop=640:360:600:300"];
+        let filter = if from == clip.to_str().unwrap() {
+            &part[..]
+        } else {
+            &[]
+        };
+        let settings = format!("{settings}:log-level=none");
+        let encoder = ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params"];
+        common::ffmpeg(&[&["-i", from], filter, &encoder, &[&settings, to]].concat());
+    };
+    x265(clip.to_str().unwrap(), "lossless=1", &path("ref.mp4"));
+    x265(&path("ref.mp4"), "crf=32", &path("ten.mp4"));
+    // The same samples in 8 bits, said to be SDR.
+    common::ffmpeg(&[
+        "-i",
+        &path("ten.mp4"),
+        "-pix_fmt",
+        "yuv420p",
+        "-c:v",
+        "libx264",
+        "-qp",
+        "0",
+        "-color_trc",
+        "bt709",
+        "-colorspace",
+        "bt709",
+        "-color_primaries",
+        "bt709",
+        &path("eight.mp4"),
+    ]);
+    let out = Command::new(common::EXE)
+        .args([
+            "compare",
+            "ref.mp4",
+            "ten.mp4",
+            "eight.mp4",
+            "--metrics",
+            "psnr",
+        ])
+        .args(["--report", "r.html", "--json"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let said = common::text(&out);
+    assert_eq!(code(&out), 0, "{said}");
+    assert!(
+        said.contains("eight.mp4: its samples mean other colours"),
+        "{said}"
+    );
+    assert!(said.contains("eight.mp4: converted from I420"), "{said}");
+    assert!(!said.contains("warning: ten.mp4"), "{said}");
+    let done = last_event(&out);
+    assert_eq!(done["reference"]["format"], "I420_10LE");
+    // FFmpeg's figure for the 10-bit pair.
+    let log = dir.path().join("psnr.txt");
+    common::ffmpeg(&[
+        "-i",
+        &path("ten.mp4"),
+        "-i",
+        &path("ref.mp4"),
+        "-lavfi",
+        &format!("psnr=stats_file={}", log.display()),
+        "-f",
+        "null",
+        "-",
+    ]);
+    let values: Vec<f64> = std::fs::read_to_string(log)
+        .unwrap()
+        .lines()
+        .map(|l| {
+            let y = l.split("psnr_y:").nth(1).unwrap();
+            y.split_whitespace().next().unwrap().parse().unwrap()
+        })
+        .collect();
+    let wanted = values.iter().sum::<f64>() / values.len() as f64;
+    let found = done["candidates"][0]["metrics"]["psnr-y"]["mean"]
+        .as_f64()
+        .unwrap();
+    assert_eq!(values.len(), 5);
+    assert!((found - wanted).abs() < 0.01, "{found} {wanted}");
+    let html = std::fs::read_to_string(dir.path().join("r.html")).unwrap();
+    assert!(html.contains("not tone-mapped"));
 }

@@ -1,32 +1,17 @@
 //! The command line of `compare`.
 
 use super::{Options, measure, pictures, upscale};
+use crate::cli::common::{Common, Limits, Metrics, Pairing, Written};
 use crate::failure::Failure;
 use crate::rates;
 use clap::Args;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Options that say how quality is measured; `compare` and `ladder` share them.
 #[derive(Debug, Clone, Args)]
 pub struct Measuring {
-    /// What to measure: psnr, ssim, float-ssim, ms-ssim, vmaf, vmaf-features, cambi, ciede2000, psnr-hvs, temporal
-    #[arg(
-        long,
-        value_name = "LIST",
-        default_value = "psnr,ssim,vmaf",
-        help_heading = "Measuring"
-    )]
-    metrics: String,
-    /// VMAF's models: v0.6.1, neg, 4k, 4k-neg, phone, or JSON files
-    #[arg(
-        long,
-        value_name = "LIST",
-        default_value = "",
-        hide_default_value = true,
-        help_heading = "Measuring"
-    )]
-    vmaf_model: String,
+    #[command(flatten)]
+    metrics: Metrics,
     /// Threads of each candidate's metrics; 0 = all cores
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Measuring")]
     threads: u32,
@@ -34,17 +19,18 @@ pub struct Measuring {
 
 impl Measuring {
     /// Settings for `psnrsink`, the rest at its defaults.
-    pub fn settings(&self, stall_s: u64) -> measure::Settings {
+    pub fn settings(&self, stall: Duration) -> measure::Settings {
         measure::Settings {
-            metrics: self.metrics.clone(),
-            vmaf_model: self.vmaf_model.clone(),
+            metrics: self.metrics.metrics(),
+            vmaf_model: self.metrics.vmaf_model(),
             threads: self.threads,
             scale: "off".into(),
             pairing: "time".into(),
             tolerance: None,
             strict: false,
             frames: false,
-            stall: Duration::from_secs(stall_s),
+            stall,
+            max_queue: 0,
         }
     }
 }
@@ -64,21 +50,13 @@ pub struct Compare {
     /// Bring candidates of another size to the reference's: off, bicubic or lanczos
     #[arg(long, default_value = "off", value_parser = ["off", "bicubic", "lanczos"], help_heading = "Measuring")]
     scale: String,
-    /// How frames find each other: time or count
-    #[arg(long, default_value = "time", value_parser = ["time", "count"], help_heading = "Measuring")]
-    pairing: String,
-    /// How far apart the times of a pair may be, in milliseconds [default: half a frame]
-    #[arg(long, value_name = "MS", value_parser = milliseconds, help_heading = "Measuring")]
-    tolerance: Option<Duration>,
+    #[command(flatten)]
+    pairing: Pairing,
     /// Missing, extra, repeated or late frames are an error
     #[arg(long, help_heading = "Measuring")]
     strict: bool,
-    /// Least values, such as vmaf=80,psnr-y.min=30; pools: mean harmonic min max p1 p5; exit code 4 where one is not kept
-    #[arg(long, value_name = "LIMITS", help_heading = "Measuring")]
-    fail_under: Option<String>,
-    /// Greatest values, for what is better when it is less, such as cambi=5
-    #[arg(long, value_name = "LIMITS", help_heading = "Measuring")]
-    fail_over: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
 
     /// Shrink REF, upscale it with each of these networks and by bicubic, and measure those against REF
     #[arg(long, value_name = "MODEL,...", value_delimiter = ',', conflicts_with_all = ["candidates", "bd_rate"], help_heading = "Upscaling")]
@@ -97,12 +75,8 @@ pub struct Compare {
     #[arg(long, value_name = "CURVE", num_args = 1.., help_heading = "Curves")]
     bd_rate: Vec<String>,
 
-    /// Write the values of every frame (or, with --bd-rate, every point) to this file
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    csv: Option<PathBuf>,
-    /// Write a report: one HTML file
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    written: Written,
     /// How many of each candidate's worst frames the report shows
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100), help_heading = "Output")]
     worst: u32,
@@ -112,25 +86,8 @@ pub struct Compare {
     /// How many times the report amplifies differences
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=255), help_heading = "Output")]
     amplify: u32,
-    /// Overwrite files
-    #[arg(long, short)]
-    force: bool,
-    /// One line of JSON per event on stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No progress on stderr (warnings and errors stay)
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// Give up when nothing moved for so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
-    stall_timeout: u64,
-}
-
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(v) if v >= 0.0 => Duration::try_from_secs_f64(v / 1e3).map_err(|e| e.to_string()),
-        _ => Err("a number of milliseconds".into()),
-    }
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// What there is to do.
@@ -178,10 +135,10 @@ impl Compare {
                     .hint("gst-neural compare REF DIST..., or --upscale MODEL,... REF"),
             );
         }
-        let mut settings = self.measuring.settings(self.stall_timeout);
+        let mut settings = self.measuring.settings(self.common.stall());
         settings.scale = self.scale;
-        settings.pairing = self.pairing;
-        settings.tolerance = self.tolerance;
+        settings.pairing = self.pairing.pairing();
+        settings.tolerance = self.pairing.tolerance;
         settings.strict = self.strict;
         let options = Options {
             reference: self.reference.unwrap_or_default(),
@@ -191,11 +148,11 @@ impl Compare {
                 encodes
             },
             settings,
-            fail_under: self.fail_under,
-            fail_over: self.fail_over,
-            csv: self.csv,
-            report: self.report,
-            force: self.force,
+            fail_under: self.limits.fail_under,
+            fail_over: self.limits.fail_over,
+            csv: self.written.csv,
+            report: self.written.report,
+            force: self.common.force,
             worst: self.worst as usize,
             pictures: self.pictures,
             amplify: self.amplify,
@@ -249,7 +206,5 @@ mod tests {
         assert_eq!(quoted("a-b.mp4"), "a-b.mp4");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
-        assert_eq!(milliseconds("1.5"), Ok(Duration::from_micros(1500)));
-        assert!(milliseconds("-1").is_err() && milliseconds("NaN").is_err());
     }
 }

@@ -1,7 +1,10 @@
 //! Pipelines whose streams of raw video belong together: the reference first, then its candidates.
 
+use crate::deinterlace;
 use crate::failure::{Failure, make};
-use crate::probe::{self, Kind, link_source};
+use crate::location;
+use crate::parts::flip;
+use crate::probe::{Kind, link_source};
 use gst::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,12 +22,26 @@ pub struct Streams {
 }
 
 /// An input of a comparison.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Input {
     /// Path or URI.
     pub location: String,
     /// The format that its frames are converted to, where it has another one than the reference.
     pub convert_to: Option<String>,
+    /// The orientation that its frames are turned from.
+    pub turn: Option<String>,
+    /// Its decoded caps, where progressive frames are to be made of interlaced ones.
+    pub deinterlace: Option<gst::Caps>,
+}
+
+impl Input {
+    /// One that is measured as it is decoded.
+    pub fn plain(location: impl Into<String>) -> Self {
+        Self {
+            location: location.into(),
+            ..Self::default()
+        }
+    }
 }
 
 pub(crate) fn fail(e: impl std::fmt::Display) -> Failure {
@@ -52,6 +69,58 @@ pub(crate) fn add_chain(bin: &gst::Bin, chain: &[gst::Element]) -> Result<(), Fa
     gst::Element::link_many(chain).map_err(fail)
 }
 
+/// A bin that reads and decodes `input`, and its output pad.
+pub(crate) fn decoded(name: &str, input: &Input) -> Result<(gst::Bin, gst::Pad), Failure> {
+    let bin = gst::Bin::with_name(name);
+    let src = location::source(&input.location)?;
+    let decoder = make("decodebin")?;
+    decoder.set_property("force-sw-decoders", true);
+    // Sound and subtitles are not even decoded.
+    let raw = gst::Caps::builder("video/x-raw").any_features().build();
+    decoder.set_property("caps", raw);
+    decoder.set_property("expose-all-streams", false);
+    bin.add_many([&src, &decoder]).map_err(fail)?;
+    link_source(&src, &decoder)?;
+    let mut chain = Vec::new();
+    if let Some(caps) = &input.deinterlace {
+        chain.extend(deinterlace::chain(caps)?);
+    }
+    if let Some(orientation) = &input.turn {
+        chain.push(flip(orientation)?);
+    }
+    if let Some(format) = &input.convert_to {
+        chain.extend(converter(format)?);
+    }
+    chain.push(frame_queue(4)?);
+    add_chain(&bin, &chain)?;
+    let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
+        return Err(fail("an empty chain"));
+    };
+    let entry = pad(first, "sink")?;
+    decoder.connect_pad_added(move |_, pad| {
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        if Kind::of(&caps) == Kind::Video && !entry.is_linked() {
+            let _ = pad.link(&entry);
+        }
+    });
+    let ghost = gst::GhostPad::with_target(&pad(last, "src")?).map_err(fail)?;
+    ghost.set_active(true).map_err(fail)?;
+    bin.add_pad(&ghost).map_err(fail)?;
+    Ok((bin, ghost.upcast()))
+}
+
+/// Elements that bring frames to `format`, without dithering.
+pub(crate) fn converter(format: &str) -> Result<[gst::Element; 2], Failure> {
+    let convert = make("videoconvert")?;
+    convert.set_property_from_str("dither", "none");
+    let filter = make("capsfilter")?;
+    let caps = gst::Caps::builder("video/x-raw")
+        .field("format", format)
+        .build();
+    filter.set_property("caps", caps);
+    Ok([convert, filter])
+}
+
 impl Streams {
     /// An empty one.
     pub(crate) fn new() -> Self {
@@ -75,45 +144,10 @@ impl Streams {
 
     /// Reads and decodes `input` in a bin of its own and returns its output pad.
     pub(crate) fn add_file(&mut self, index: usize, input: &Input) -> Result<gst::Pad, Failure> {
-        let bin = gst::Bin::with_name(&format!("input{index}"));
-        let src = probe::source(&input.location)?;
-        let decoder = make("decodebin")?;
-        decoder.set_property("force-sw-decoders", true);
-        // Sound and subtitles are not even decoded.
-        let raw = gst::Caps::builder("video/x-raw").any_features().build();
-        decoder.set_property("caps", raw);
-        decoder.set_property("expose-all-streams", false);
-        bin.add_many([&src, &decoder]).map_err(fail)?;
-        link_source(&src, &decoder)?;
-        let mut chain = Vec::new();
-        if let Some(format) = &input.convert_to {
-            let convert = make("videoconvert")?;
-            convert.set_property_from_str("dither", "none");
-            let filter = make("capsfilter")?;
-            let caps = gst::Caps::builder("video/x-raw")
-                .field("format", format)
-                .build();
-            filter.set_property("caps", caps);
-            chain.extend([convert, filter]);
-        }
-        chain.push(frame_queue(8)?);
-        add_chain(&bin, &chain)?;
-        let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
-            return Err(fail("an empty chain"));
-        };
-        let entry = pad(first, "sink")?;
-        decoder.connect_pad_added(move |_, pad| {
-            let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-            if Kind::of(&caps) == Kind::Video && !entry.is_linked() {
-                let _ = pad.link(&entry);
-            }
-        });
-        let ghost = gst::GhostPad::with_target(&pad(last, "src")?).map_err(fail)?;
-        ghost.set_active(true).map_err(fail)?;
-        bin.add_pad(&ghost).map_err(fail)?;
+        let (bin, pad) = decoded(&format!("input{index}"), input)?;
         self.pipeline.add(&bin).map_err(fail)?;
         self.names.push(input.location.clone());
-        Ok(ghost.upcast())
+        Ok(pad)
     }
 
     /// Makes `pad` the next stream.

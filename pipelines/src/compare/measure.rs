@@ -1,5 +1,6 @@
 //! Measuring the streams of a pipeline with one `psnrsink`.
 
+use super::Subject;
 use super::graph::{Streams, fail};
 use crate::failure::{Exit, Failure, make};
 use crate::plugins;
@@ -32,6 +33,28 @@ pub struct Settings {
     pub frames: bool,
     /// Give up when nothing moves for so long.
     pub stall: Duration,
+    /// Frames that each stream may be ahead of another; 0 = the sink's default.
+    pub max_queue: u32,
+}
+
+/// Bytes of frames that may wait in the sink.
+const WAITING_BYTES: u64 = 192 << 20;
+
+impl Settings {
+    /// With queues that do not take up all memory for large frames. Only for streams that come from
+    /// threads of their own: the branches of a tee may need more.
+    pub(crate) fn bounded(&self, reference: &Subject, streams: usize) -> Self {
+        let frame = reference
+            .caps
+            .as_ref()
+            .and_then(|c| gst_video::VideoInfo::from_caps(c).ok())
+            .map_or(1, |info| info.size().max(1)) as u64;
+        let frames = WAITING_BYTES / frame / streams.max(1) as u64;
+        Self {
+            max_queue: u32::try_from(frames).unwrap_or(u32::MAX).clamp(4, 32),
+            ..self.clone()
+        }
+    }
 }
 
 /// The scores of a pair of frames.
@@ -103,7 +126,6 @@ pub struct Expected {
 const FAULTS_SHOWN: usize = 5;
 
 /// Measures all candidates of `streams`.
-///
 pub fn measure(
     streams: &Streams,
     settings: &Settings,
@@ -111,39 +133,16 @@ pub fn measure(
     interrupts: &Arc<AtomicUsize>,
     reporter: &mut Reporter,
 ) -> Result<Vec<Measured>, Failure> {
-    plugins::ensure_psnrsink()?;
-    let sink = make("psnrsink")?;
-    sink.set_property("metrics", &settings.metrics);
-    if !settings.vmaf_model.is_empty() {
-        sink.set_property("vmaf-model", &settings.vmaf_model);
-    }
-    sink.set_property("threads", settings.threads);
-    sink.set_property_from_str("scale", &settings.scale);
-    sink.set_property_from_str("pairing", &settings.pairing);
-    if let Some(tolerance) = settings.tolerance {
-        let ns = i64::try_from(tolerance.as_nanos()).unwrap_or(i64::MAX);
-        sink.set_property("tolerance", ns);
-    }
-    sink.set_property("strict", settings.strict);
-    sink.set_property("message-per-frame", settings.frames);
+    let sink = sink(settings)?;
     streams.pipeline.add(&sink).map_err(fail)?;
-    let mut pads = Vec::new();
+    let mut collector = Collector::default();
     for (i, output) in streams.outputs.iter().enumerate() {
-        let name = match i {
-            0 => "reference".to_string(),
-            i => format!("distorted_{}", i - 1),
+        let pad = match i.checked_sub(1) {
+            None => request(&sink, "reference")?,
+            Some(i) => collector.add(&sink, i)?,
         };
-        let pad = sink
-            .request_pad_simple(&name)
-            .ok_or_else(|| fail(format!("psnrsink gives no pad {name}")))?;
         output.link(&pad).map_err(fail)?;
-        pads.push(pad.name().to_string());
     }
-    let mut collector = Collector {
-        results: vec![Measured::default(); streams.outputs.len() - 1],
-        pads: pads.split_off(1),
-        complete: false,
-    };
     drive(
         streams,
         settings.stall,
@@ -153,10 +152,36 @@ pub fn measure(
         |message| collector.take(message),
         || false,
     )?;
-    if !collector.complete {
-        return Err(Failure::new("psnrsink ended without a summary"));
+    collector.results()
+}
+
+/// Makes `psnrsink`.
+pub(crate) fn sink(settings: &Settings) -> Result<gst::Element, Failure> {
+    plugins::ensure_psnrsink()?;
+    let sink = make("psnrsink")?;
+    sink.set_property("metrics", &settings.metrics);
+    if !settings.vmaf_model.is_empty() {
+        sink.set_property("vmaf-model", &settings.vmaf_model);
     }
-    Ok(collector.results)
+    sink.set_property("threads", settings.threads.min(64));
+    sink.set_property_from_str("scale", &settings.scale);
+    sink.set_property_from_str("pairing", &settings.pairing);
+    if let Some(tolerance) = settings.tolerance {
+        let ns = i64::try_from(tolerance.as_nanos()).unwrap_or(i64::MAX);
+        sink.set_property("tolerance", ns);
+    }
+    if settings.max_queue > 0 {
+        sink.set_property("max-queue", settings.max_queue);
+    }
+    sink.set_property("strict", settings.strict);
+    sink.set_property("message-per-frame", settings.frames);
+    Ok(sink)
+}
+
+/// A pad of `psnrsink`.
+pub(crate) fn request(sink: &gst::Element, name: &str) -> Result<gst::Pad, Failure> {
+    sink.request_pad_simple(name)
+        .ok_or_else(|| fail(format!("psnrsink gives no pad {name}")))
 }
 
 /// Runs the pipeline to its end, or until `enough` says so.
@@ -249,21 +274,38 @@ pub(crate) fn drive(
 }
 
 /// Puts the messages of `psnrsink` together.
-#[derive(Debug)]
-struct Collector {
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
     pads: Vec<String>,
     results: Vec<Measured>,
     complete: bool,
 }
 
 impl Collector {
+    /// Asks `sink` for the pad of the next candidate, whose number is `index`.
+    pub(crate) fn add(&mut self, sink: &gst::Element, index: usize) -> Result<gst::Pad, Failure> {
+        let pad = request(sink, &format!("distorted_{index}"))?;
+        self.pads.push(pad.name().to_string());
+        self.results.push(Measured::default());
+        Ok(pad)
+    }
+
+    /// A result for each candidate; there are some once the sink has posted its summary.
+    pub(crate) fn results(&mut self) -> Result<Vec<Measured>, Failure> {
+        if !self.complete {
+            return Err(Failure::new("psnrsink ended without a summary"));
+        }
+        Ok(std::mem::take(&mut self.results))
+    }
+
     fn of(&mut self, s: &gst::StructureRef) -> Option<&mut Measured> {
         let name = s.get::<&str>("pad").ok()?;
         let index = self.pads.iter().position(|p| p == name)?;
         self.results.get_mut(index)
     }
 
-    fn take(&mut self, message: &gst::MessageRef) {
+    /// Takes a message, if it is one of `psnrsink`'s.
+    pub(crate) fn take(&mut self, message: &gst::MessageRef) {
         let Some(s) = message.structure() else { return };
         let _ = match s.name().as_str() {
             "psnrsink-frame" => self.frame(s),

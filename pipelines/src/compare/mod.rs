@@ -10,16 +10,16 @@ pub mod graph;
 pub mod measure;
 mod page;
 pub mod pictures;
+mod subject;
 pub(crate) mod table;
 pub mod upscale;
 
 use crate::failure::{Exit, Failure};
 use crate::output::PartFile;
-use crate::probe::{self, Source};
 use crate::report::Reporter;
 use crate::report::html::Column;
 use gstneural_metrics::Limits;
-use measure::{Expected, Measured};
+use measure::Measured;
 use serde::Serialize;
 use serde_json::json;
 use std::io::Write;
@@ -27,6 +27,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
+use subject::distinct_names;
+
+pub use subject::{Subject, bitrate};
+pub(crate) use subject::{is_hdr, same_colours};
 
 /// Everything that the command line of `compare` says.
 #[derive(Debug, Clone)]
@@ -57,129 +61,6 @@ pub struct Options {
     pub command: String,
 }
 
-/// A video of a comparison.
-#[derive(Debug, Clone, Serialize)]
-pub struct Subject {
-    /// What it is called in tables.
-    pub name: String,
-    /// Path or URI.
-    pub input: String,
-    /// Of its frames.
-    pub width: u32,
-    /// Of its frames.
-    pub height: u32,
-    /// Of its decoded frames.
-    pub format: String,
-    /// What it is coded with.
-    pub codec: String,
-    /// Frames a second, where that is fixed.
-    pub frame_rate: Option<f64>,
-    /// Its length.
-    pub duration_s: Option<f64>,
-    /// Size of the file.
-    pub bytes: Option<u64>,
-    /// Size of the file by its length.
-    pub bitrate_bps: Option<f64>,
-}
-
-impl Subject {
-    /// Looks at a file.
-    pub fn probe(input: &str, timeout: Duration) -> Result<(Self, Source), Failure> {
-        let source = probe::probe(input, timeout)?;
-        let s = source.decoded.structure(0);
-        let side = |name: &str| {
-            s.and_then(|s| s.get::<i32>(name).ok())
-                .and_then(|v| u32::try_from(v).ok())
-                .unwrap_or(0)
-        };
-        let rate = s
-            .and_then(|s| s.get::<gst::Fraction>("framerate").ok())
-            .filter(|f| f.numer() > 0 && f.denom() > 0)
-            .map(|f| f64::from(f.numer()) / f64::from(f.denom()));
-        let bytes = std::fs::metadata(input)
-            .ok()
-            .filter(std::fs::Metadata::is_file)
-            .map(|m| m.len());
-        let duration_s = source.duration.map(|d| d.nseconds() as f64 / 1e9);
-        let subject = Self {
-            name: file_name(input),
-            input: input.into(),
-            width: side("width"),
-            height: side("height"),
-            format: s
-                .and_then(|s| s.get::<String>("format").ok())
-                .unwrap_or_default(),
-            codec: source.streams[source.video].codec(),
-            frame_rate: rate,
-            duration_s,
-            bytes,
-            bitrate_bps: bytes
-                .zip(duration_s)
-                .filter(|(_, d)| *d > 0.0)
-                .map(|(b, d)| b as f64 * 8.0 / d),
-        };
-        Ok((subject, source))
-    }
-
-    /// Size, codec and bit rate in a line.
-    pub fn detail(&self) -> String {
-        let mut text = format!("{}\u{d7}{}", self.width, self.height);
-        for part in [&self.codec, &self.format] {
-            if !part.is_empty() {
-                text.push_str(&format!(", {part}"));
-            }
-        }
-        if let Some(bps) = self.bitrate_bps {
-            text.push_str(&format!(", {}", bitrate(bps)));
-        }
-        text
-    }
-
-    pub(crate) fn expected(&self) -> Expected {
-        Expected {
-            frames: self
-                .duration_s
-                .zip(self.frame_rate)
-                .map(|(d, r)| (d * r).round() as u64),
-            rate: self.frame_rate,
-        }
-    }
-}
-
-/// A bit rate for people.
-pub fn bitrate(bps: f64) -> String {
-    if bps >= 1e6 {
-        format!("{:.2} Mbit/s", bps / 1e6)
-    } else {
-        format!("{:.0} kbit/s", bps / 1e3)
-    }
-}
-
-fn file_name(input: &str) -> String {
-    let path = input.split(['?', '#']).next().unwrap_or(input);
-    let path = if input.contains("://") { path } else { input };
-    Path::new(path)
-        .file_name()
-        .map_or_else(|| input.into(), |n| n.to_string_lossy().into_owned())
-}
-
-/// Names that several candidates share become their whole paths, and, if need be, numbered.
-fn distinct_names(subjects: &mut [Subject]) {
-    let short: Vec<String> = subjects.iter().map(|s| s.name.clone()).collect();
-    for (i, s) in subjects.iter_mut().enumerate() {
-        if short.iter().filter(|n| **n == short[i]).count() > 1 {
-            s.name = s.input.clone();
-        }
-    }
-    for i in 1..subjects.len() {
-        let name = subjects[i].name.clone();
-        let before = subjects[..i].iter().filter(|s| s.name == name).count();
-        if before > 0 {
-            subjects[i].name = format!("{name} ({})", before + 1);
-        }
-    }
-}
-
 /// What is compared, and how the streams to compare are made.
 pub(crate) struct Job<'a> {
     pub reference: Subject,
@@ -198,6 +79,12 @@ pub(crate) struct Outcome {
     pub verdicts: Vec<Verdict>,
 }
 
+impl Outcome {
+    pub(crate) fn keeps_limits(&self) -> bool {
+        self.verdicts.iter().all(|v| v.kept)
+    }
+}
+
 /// Whether a candidate keeps a limit.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Verdict {
@@ -214,9 +101,9 @@ pub fn run(
     reporter: &mut Reporter,
 ) -> Result<Exit, Failure> {
     let outputs = Outputs::create(options)?;
-    let limits = PlannedLimits::read(options)?;
+    let limits = PlannedLimits::of(options)?;
     let timeout = Duration::from_secs(30).min(options.settings.stall);
-    let (reference, _) = Subject::probe(&options.reference, timeout)?;
+    let (mut reference, _) = Subject::probe(&options.reference, timeout)?;
     let mut candidates = Vec::new();
     for input in &options.candidates {
         candidates.push(Subject::probe(input, timeout)?.0);
@@ -230,6 +117,18 @@ pub fn run(
         reporter,
         &mut facts,
     )?;
+    for (subject, input) in std::iter::once(&mut reference)
+        .chain(&mut candidates)
+        .zip(&inputs)
+    {
+        if input.turn.is_some() {
+            (subject.width, subject.height) = subject.upright();
+        }
+    }
+    let options = &Options {
+        settings: options.settings.bounded(&reference, inputs.len()),
+        ..options.clone()
+    };
     let job = Job {
         reference,
         candidates,
@@ -239,7 +138,9 @@ pub fn run(
     compare(&job, options, &limits, outputs, interrupts, reporter).map(|(exit, _)| exit)
 }
 
-/// The inputs of the pipeline; frames of another format than the reference's are converted.
+/// The inputs of the pipeline. Frames of another format than the reference's are converted; where
+/// orientations differ, all are turned upright; where one is interlaced and another is not,
+/// progressive frames are made of the interlaced one's.
 pub(crate) fn inputs(
     reference: &Subject,
     candidates: &[Subject],
@@ -247,46 +148,85 @@ pub(crate) fn inputs(
     reporter: &mut Reporter,
     facts: &mut Vec<(String, String)>,
 ) -> Result<Vec<graph::Input>, Failure> {
-    let mut inputs = vec![graph::Input {
-        location: reference.input.clone(),
-        convert_to: None,
-    }];
-    for c in candidates {
-        let size = (c.width, c.height);
-        if size != (reference.width, reference.height) {
+    let all = || std::iter::once(reference).chain(candidates);
+    let upright = candidates
+        .iter()
+        .any(|c| c.orientation != reference.orientation);
+    let progressive = candidates
+        .iter()
+        .any(|c| c.interlaced != reference.interlaced);
+    let size = |s: &Subject| match upright {
+        true => s.upright(),
+        false => (s.width, s.height),
+    };
+    let mut tell = |code: &str, name: &str, what: String| {
+        reporter.warning(code, &format!("{name}: {what}"));
+        facts.push((name.into(), what));
+    };
+    let wanted = size(reference);
+    let mut scaled = Vec::new();
+    let mut inputs = Vec::new();
+    for s in all() {
+        let mut input = graph::Input::plain(&s.input);
+        if upright && let Some(orientation) = &s.orientation {
+            let what = format!("turned upright before it is measured ({orientation})");
+            tell("turned", &s.name, what);
+            input.turn = Some(orientation.clone());
+        }
+        if progressive && s.interlaced {
+            let what = "deinterlaced before it is measured: one picture of each frame".to_string();
+            tell("deinterlaced", &s.name, what);
+            input.deinterlace = s.caps.clone();
+            // Deinterlacing may have taken bits away.
+            input.convert_to = Some(reference.format.clone());
+        }
+        if !same_colours(s.colorimetry.as_deref(), reference.colorimetry.as_deref()) {
+            let what = format!(
+                "its samples mean other colours ({}) than the reference's ({}): the figures say little",
+                s.colorimetry.as_deref().unwrap_or_default(),
+                reference.colorimetry.as_deref().unwrap_or_default()
+            );
+            tell("colours-differ", &s.name, what);
+        }
+        let found = size(s);
+        if found != wanted {
             if settings.scale == "off" {
                 return Err(Failure::usage(format!(
                     "{} is {}x{}, the reference {}x{}",
-                    c.input, c.width, c.height, reference.width, reference.height
+                    s.input, found.0, found.1, wanted.0, wanted.1
                 ))
                 .hint("--scale lanczos (or bicubic) brings it to the reference's size"));
             }
-            facts.push((
-                c.name.clone(),
+            scaled.push((
+                s.name.clone(),
                 format!(
                     "scaled from {}\u{d7}{} to the reference's size ({})",
-                    c.width, c.height, settings.scale
+                    found.0, found.1, settings.scale
                 ),
             ));
         }
-        let converted = (c.format != reference.format).then(|| reference.format.clone());
-        if let Some(format) = &converted {
-            reporter.warning(
-                "converted",
-                &format!(
-                    "{}: {} is converted to the reference's {format} before it is measured",
-                    c.name, c.format
-                ),
+        if s.format != reference.format {
+            let what = format!(
+                "converted from {} to the reference's {} before it is measured",
+                s.format, reference.format
             );
-            facts.push((
-                c.name.clone(),
-                format!("converted from {} to the reference's {format}", c.format),
-            ));
+            tell("converted", &s.name, what);
+            input.convert_to = Some(reference.format.clone());
         }
-        inputs.push(graph::Input {
-            location: c.input.clone(),
-            convert_to: converted,
-        });
+        inputs.push(input);
+    }
+    facts.extend(scaled);
+    if reference.colorimetry.as_deref().is_some_and(is_hdr) {
+        facts.push((
+            "HDR".into(),
+            "measured as coded; VMAF's models and SSIM's constants were made for SDR. Pictures are not tone-mapped".into(),
+        ));
+    }
+    if reference.interlaced && !progressive {
+        facts.push((
+            "Interlaced".into(),
+            "measured as the fields are woven".into(),
+        ));
     }
     Ok(inputs)
 }
@@ -345,6 +285,7 @@ pub(crate) fn publish(part: PartFile, text: &str) -> Result<(), Failure> {
 }
 
 /// Limits that go with the metrics.
+#[derive(Debug)]
 pub(crate) struct PlannedLimits {
     columns: Vec<gstneural_metrics::Column>,
     under: Limits,
@@ -352,13 +293,50 @@ pub(crate) struct PlannedLimits {
 }
 
 impl PlannedLimits {
-    pub(crate) fn read(options: &Options) -> Result<Self, Failure> {
-        let columns = columns::planned(&options.settings.metrics, &options.settings.vmaf_model)?;
+    pub(crate) fn read(
+        settings: &measure::Settings,
+        fail_under: Option<&str>,
+        fail_over: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let columns = columns::planned(&settings.metrics, &settings.vmaf_model)?;
         Ok(Self {
-            under: columns::limits("fail-under", options.fail_under.as_deref(), &columns)?,
-            over: columns::limits("fail-over", options.fail_over.as_deref(), &columns)?,
+            under: columns::limits("fail-under", fail_under, &columns)?,
+            over: columns::limits("fail-over", fail_over, &columns)?,
             columns,
         })
+    }
+
+    fn of(options: &Options) -> Result<Self, Failure> {
+        Self::read(
+            &options.settings,
+            options.fail_under.as_deref(),
+            options.fail_over.as_deref(),
+        )
+    }
+
+    /// Describes what was measured and holds it against the limits.
+    pub(crate) fn outcome(&self, candidates: &[Subject], measured: Vec<Measured>) -> Outcome {
+        let columns = measured
+            .iter()
+            .find(|m| !m.columns.is_empty())
+            .map(|m| &m.columns[..])
+            .unwrap_or_default()
+            .iter()
+            .map(|name| {
+                let known = self.columns.iter().find(|c| c.name == *name);
+                columns::describe(name, known.is_none_or(|c| c.higher_is_better()))
+            })
+            .collect();
+        let verdicts = candidates
+            .iter()
+            .zip(&measured)
+            .flat_map(|(c, m)| self.verdicts(&c.name, m))
+            .collect();
+        Outcome {
+            columns,
+            measured,
+            verdicts,
+        }
     }
 
     fn verdicts(&self, candidate: &str, measured: &Measured) -> Vec<Verdict> {
@@ -429,86 +407,52 @@ pub(crate) fn compare(
             ))
             .hint("--pairing count pairs them by number"));
         }
-        for text in &m.fault_texts {
-            reporter.warning("pairing", &format!("{}: {text}", c.name));
-        }
-        let more = m.fault_count - m.fault_texts.len() as u64;
-        if more > 0 {
-            reporter.warning("pairing", &format!("{}: {more} more faults", c.name));
-        }
+        tell_faults(&c.name, m, reporter);
     }
-    let columns: Vec<Column> = measured
-        .iter()
-        .find(|m| !m.columns.is_empty())
-        .map(|m| &m.columns[..])
-        .unwrap_or_default()
-        .iter()
-        .map(|name| {
-            let known = limits.columns.iter().find(|c| c.name == *name);
-            columns::describe(name, known.is_none_or(|c| c.higher_is_better()))
-        })
-        .collect();
-    let verdicts: Vec<Verdict> = job
-        .candidates
-        .iter()
-        .zip(&measured)
-        .flat_map(|(c, m)| limits.verdicts(&c.name, m))
-        .collect();
-    let outcome = Outcome {
-        columns,
-        measured,
-        verdicts,
-    };
+    let outcome = limits.outcome(&job.candidates, measured);
     if let Some(part) = outputs.csv {
-        publish(part, &table::csv(job, &outcome))?;
+        publish(part, &table::csv(&job.candidates, &outcome))?;
     }
     if let Some(part) = outputs.report {
         let page = page::page(job, options, &outcome, interrupts, reporter)?;
         publish(part, &page.render())?;
     }
-    let failed = outcome.verdicts.iter().any(|v| !v.kept);
-    let exit = if failed { Exit::BelowLimit } else { Exit::Ok };
+    let exit = if outcome.keeps_limits() {
+        Exit::Ok
+    } else {
+        Exit::BelowLimit
+    };
     if reporter.is_json() {
         reporter.event(
             "done",
-            &table::json(job, options, &outcome, began.elapsed().as_secs_f64(), exit),
+            &table::json(
+                &job.reference,
+                &job.candidates,
+                options,
+                &outcome,
+                began.elapsed().as_secs_f64(),
+                exit,
+            ),
         );
     } else {
-        let mut out = std::io::stdout().lock();
-        let _ = out
-            .write_all(table::text(job, &outcome).as_bytes())
-            .and_then(|()| out.flush());
+        print(&table::text(&job.candidates, &outcome));
     }
     Ok((exit, outcome))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_distinct() {
-        let subject = |input: &str| Subject {
-            name: file_name(input),
-            input: input.into(),
-            width: 1,
-            height: 1,
-            format: String::new(),
-            codec: String::new(),
-            frame_rate: None,
-            duration_s: None,
-            bytes: None,
-            bitrate_bps: None,
-        };
-        let mut all = [
-            subject("a/x.mp4"),
-            subject("b/x.mp4"),
-            subject("c.mp4"),
-            subject("c.mp4"),
-            subject("https://host/p/v.mp4?token=1"),
-        ];
-        distinct_names(&mut all);
-        let names: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
-        assert_eq!(names, ["a/x.mp4", "b/x.mp4", "c.mp4", "c.mp4 (2)", "v.mp4"]);
+/// Says what was wrong with a candidate's frames.
+pub(crate) fn tell_faults(name: &str, m: &Measured, reporter: &mut Reporter) {
+    for text in &m.fault_texts {
+        reporter.warning("pairing", &format!("{name}: {text}"));
     }
+    let more = m.fault_count - m.fault_texts.len() as u64;
+    if more > 0 {
+        reporter.warning("pairing", &format!("{name}: {more} more faults"));
+    }
+}
+
+/// Writes a table to stdout; a reader that has gone away is no reason to fail.
+pub(crate) fn print(table: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(table.as_bytes()).and_then(|()| out.flush());
 }

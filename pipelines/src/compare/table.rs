@@ -1,6 +1,6 @@
 //! A comparison as text, CSV and JSON.
 
-use super::{Job, Options, Outcome};
+use super::{Measured, Options, Outcome, Subject};
 use crate::failure::Exit;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -47,7 +47,7 @@ pub(crate) fn printable(name: &str) -> String {
 }
 
 /// The table for a terminal.
-pub(super) fn text(job: &Job<'_>, outcome: &Outcome) -> String {
+pub(crate) fn text(candidates: &[Subject], outcome: &Outcome) -> String {
     let mut rows = vec![
         [
             "metric",
@@ -63,7 +63,7 @@ pub(super) fn text(job: &Job<'_>, outcome: &Outcome) -> String {
         .to_vec(),
     ];
     for column in outcome.columns.iter().filter(|c| c.main) {
-        for (i, (c, m)) in job.candidates.iter().zip(&outcome.measured).enumerate() {
+        for (i, (c, m)) in candidates.iter().zip(&outcome.measured).enumerate() {
             let mut label = String::new();
             if i == 0 {
                 label.push_str(&column.label);
@@ -87,7 +87,7 @@ pub(super) fn text(job: &Job<'_>, outcome: &Outcome) -> String {
         }
     }
     let mut out = align(&rows, 2);
-    for (c, m) in job.candidates.iter().zip(&outcome.measured) {
+    for (c, m) in candidates.iter().zip(&outcome.measured) {
         let f = m.faults;
         let mut said = Vec::new();
         for (count, what) in [
@@ -134,13 +134,13 @@ pub(crate) fn csv_field(text: &str) -> String {
 }
 
 /// A line for each pair of frames.
-pub(super) fn csv(job: &Job<'_>, outcome: &Outcome) -> String {
+pub(super) fn csv(candidates: &[Subject], outcome: &Outcome) -> String {
     let mut out = String::from("candidate,frame,candidate_frame,time_s");
     for column in &outcome.columns {
         let _ = write!(out, ",{}", csv_field(&column.name));
     }
     out.push('\n');
-    for (c, m) in job.candidates.iter().zip(&outcome.measured) {
+    for (c, m) in candidates.iter().zip(&outcome.measured) {
         let name = csv_field(&c.name);
         for row in &m.rows {
             let _ = write!(
@@ -165,18 +165,11 @@ pub(super) fn csv(job: &Job<'_>, outcome: &Outcome) -> String {
     out
 }
 
-/// The result for scripts.
-pub(super) fn json(
-    job: &Job<'_>,
-    options: &Options,
-    outcome: &Outcome,
-    wall_s: f64,
-    exit: Exit,
-) -> Value {
-    let candidates: Vec<Value> = job
-        .candidates
+/// The candidates and what was measured of them, for scripts.
+pub(crate) fn values(candidates: &[Subject], measured: &[Measured]) -> Vec<Value> {
+    candidates
         .iter()
-        .zip(&outcome.measured)
+        .zip(measured)
         .map(|(c, m)| {
             let metrics: serde_json::Map<String, Value> = m
                 .columns
@@ -200,10 +193,21 @@ pub(super) fn json(
             value["metrics"] = Value::Object(metrics);
             value
         })
-        .collect();
+        .collect()
+}
+
+/// The result for scripts.
+pub(super) fn json(
+    reference: &Subject,
+    candidates: &[Subject],
+    options: &Options,
+    outcome: &Outcome,
+    wall_s: f64,
+    exit: Exit,
+) -> Value {
     json!({
-        "reference": job.reference,
-        "candidates": candidates,
+        "reference": reference,
+        "candidates": values(candidates, &outcome.measured),
         "limits": outcome.verdicts,
         "csv": options.csv,
         "report": options.report,

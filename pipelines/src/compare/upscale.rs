@@ -37,7 +37,7 @@ pub fn run(
     reporter: &mut Reporter,
 ) -> Result<Exit, Failure> {
     let outputs = Outputs::create(options)?;
-    let limits = PlannedLimits::read(options)?;
+    let limits = PlannedLimits::of(options)?;
     plugins::ensure_nnupscale()?;
     let mut scale = 0;
     for model in &settings.models {
@@ -168,10 +168,7 @@ fn streams(
     small: (u32, u32),
 ) -> Result<Streams, Failure> {
     let mut streams = Streams::new();
-    let input = Input {
-        location: reference.into(),
-        convert_to: None,
-    };
+    let input = Input::plain(reference);
     let decoded = streams.add_file(0, &input)?;
     let bin = streams.pipeline.clone().upcast::<gst::Bin>();
     let crop = make("videocrop")?;

@@ -1,6 +1,8 @@
 //! Running the built program on real clips, and looking at what it made with FFmpeg's tools.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod browser;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

@@ -3,22 +3,21 @@
 //! Each point is encoded, measured against the input with `psnrsink`, and kept in a JSON file at
 //! once; a second run takes the points from there and measures only what is missing.
 
+mod kept;
+
+use crate::cli::common::{Common, Written};
 use crate::compare::args::Measuring;
 use crate::compare::graph::{Input, Streams, add_chain, fail, pad};
 use crate::compare::measure::{self, drive};
 use crate::compare::{self, Options, Outputs, Subject, columns, pictures};
 use crate::encoder::{self, Codec};
 use crate::failure::{Exit, Failure, make};
-use crate::output::PartFile;
 use crate::rates::{self, Curves, Point, Series};
 use crate::report::Reporter;
 use clap::{Args, ValueEnum};
 use gst::prelude::*;
-use serde::{Deserialize, Serialize};
+use kept::{Identity, Kept, KeptPoint, Wanted};
 use serde_json::json;
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -60,27 +59,13 @@ pub struct Ladder {
     /// Where points are kept; those that are there are not measured again [default: INPUT.ladder.json in this folder]
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     points: Option<PathBuf>,
-    /// Write all points to this file
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    csv: Option<PathBuf>,
-    /// Write a report: one HTML file
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    written: Written,
     /// Keep the encodes in this folder
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     keep: Option<PathBuf>,
-    /// Overwrite the report and the CSV file
-    #[arg(long, short)]
-    force: bool,
-    /// One line of JSON per event on stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No progress on stderr (warnings and errors stay)
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// Give up when nothing moves for so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
-    stall_timeout: u64,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 fn crf_for(text: &str) -> Result<(Codec, Vec<u32>), String> {
@@ -103,126 +88,6 @@ impl Ladder {
         list
     }
 }
-
-/// The file of points.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Kept {
-    /// Which file the points belong to.
-    input: Identity,
-    /// In the order in which they were measured.
-    points: Vec<KeptPoint>,
-}
-
-/// A file, told from others by its size and a hash (FNV-1a) of its first and last mebibyte.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity {
-    name: String,
-    bytes: u64,
-    hash: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct KeptPoint {
-    encoder: String,
-    crf: u32,
-    preset: String,
-    metrics: String,
-    vmaf_model: String,
-    bytes: u64,
-    duration_s: f64,
-    rate_kbps: f64,
-    encode_s: f64,
-    frames: u64,
-    values: BTreeMap<String, f64>,
-}
-
-impl Identity {
-    fn of(path: &Path) -> Result<Self, Failure> {
-        let read = || -> std::io::Result<(u64, u64)> {
-            let mut file = File::open(path)?;
-            let bytes = file.metadata()?.len();
-            let mut hash = 0xcbf2_9ce4_8422_2325u64;
-            let mut block = Vec::new();
-            for start in [0, bytes.saturating_sub(1 << 20)] {
-                block.clear();
-                file.seek(SeekFrom::Start(start))?;
-                (&mut file).take(1 << 20).read_to_end(&mut block)?;
-                for b in &block {
-                    hash = (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
-                }
-            }
-            Ok((bytes, hash))
-        };
-        let (bytes, hash) = read().map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                Failure::new(format!("{}: no such file", path.display()))
-            }
-            _ => Failure::io("reading", path, &e),
-        })?;
-        Ok(Self {
-            name: path
-                .file_name()
-                .map(|n| n.to_string_lossy().into_owned())
-                .unwrap_or_default(),
-            bytes,
-            hash: format!("{hash:016x}"),
-        })
-    }
-}
-
-impl Kept {
-    /// Reads the file of points, or begins one.
-    fn load(path: &Path, input: Identity) -> Result<Self, Failure> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self {
-                    input,
-                    points: Vec::new(),
-                });
-            }
-            Err(e) => return Err(Failure::io("reading", path, &e)),
-        };
-        let kept: Self = serde_json::from_str(&text).map_err(|e| {
-            Failure::new(format!("{}: no file of points: {e}", path.display()))
-                .hint("name another with --points")
-        })?;
-        if (kept.input.bytes, &kept.input.hash) != (input.bytes, &input.hash) {
-            return Err(Failure::new(format!(
-                "{}: its points belong to another file ({})",
-                path.display(),
-                kept.input.name
-            ))
-            .hint("name another with --points, or delete it"));
-        }
-        Ok(kept)
-    }
-
-    fn save(&self, path: &Path, input: &Path) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
-        compare::publish(PartFile::create(path, input, true)?, &text)
-    }
-
-    fn find(&self, wanted: &Wanted<'_>) -> Option<&KeptPoint> {
-        self.points.iter().find(|p| {
-            p.encoder == wanted.codec.name()
-                && p.crf == wanted.crf
-                && p.preset == wanted.preset
-                && p.metrics == wanted.settings.metrics
-                && p.vmaf_model == wanted.settings.vmaf_model
-        })
-    }
-}
-
-/// A point to be measured.
-struct Wanted<'a> {
-    codec: Codec,
-    crf: u32,
-    preset: &'a str,
-    settings: &'a measure::Settings,
-}
-
 /// Removes a file when it goes.
 struct Temporary(PathBuf);
 
@@ -239,7 +104,7 @@ pub fn run(
     interrupts: &Arc<AtomicUsize>,
     reporter: &mut Reporter,
 ) -> Result<Exit, Failure> {
-    let settings = args.measuring.settings(args.stall_timeout);
+    let settings = args.measuring.settings(args.common.stall());
     let planned = columns::planned(&settings.metrics, &settings.vmaf_model)?;
     for &codec in &args.encoders {
         for crf in args.crf_of(codec) {
@@ -255,9 +120,9 @@ pub fn run(
         settings: settings.clone(),
         fail_under: None,
         fail_over: None,
-        csv: args.csv.clone(),
-        report: args.report.clone(),
-        force: args.force,
+        csv: args.written.csv.clone(),
+        report: args.written.report.clone(),
+        force: args.common.force,
         worst: 0,
         pictures: pictures::Format::Auto,
         amplify: 1,
@@ -394,7 +259,7 @@ fn one(
     let streams = Streams::of_files(&inputs)?;
     let measured = measure::measure(
         &streams,
-        wanted.settings,
+        &wanted.settings.bounded(reference, 2),
         reference.expected(),
         interrupts,
         reporter,
@@ -454,13 +319,7 @@ fn encode(
     reporter: &mut Reporter,
 ) -> Result<(), Failure> {
     let mut streams = Streams::new();
-    let decoded = streams.add_file(
-        0,
-        &Input {
-            location: args.input.to_string_lossy().into_owned(),
-            convert_to: None,
-        },
-    )?;
+    let decoded = streams.add_file(0, &Input::plain(args.input.to_string_lossy()))?;
     streams.add_output(decoded.clone());
     let sink = make("filesink")?;
     sink.set_property("location", path.to_string_lossy().as_ref());
@@ -495,39 +354,5 @@ mod tests {
         for wrong in ["av1", "av1=", "h264=3", "av1=a"] {
             assert!(crf_for(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn points_are_kept_and_belong_to_one_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let clip = dir.path().join("a.mp4");
-        std::fs::write(&clip, b"0123").unwrap();
-        let place = dir.path().join("p.json");
-        let identity = Identity::of(&clip).unwrap();
-        assert_eq!(identity.bytes, 4);
-        let mut kept = Kept::load(&place, identity).unwrap();
-        kept.points.push(KeptPoint {
-            encoder: "x264".into(),
-            crf: 22,
-            preset: "medium".into(),
-            metrics: "psnr".into(),
-            vmaf_model: String::new(),
-            bytes: 1,
-            duration_s: 1.0,
-            rate_kbps: 0.008,
-            encode_s: 1.0,
-            frames: 25,
-            values: BTreeMap::from([("psnr-y".into(), 40.0)]),
-        });
-        kept.save(&place, &clip).unwrap();
-        assert_eq!(
-            Kept::load(&place, Identity::of(&clip).unwrap()).unwrap(),
-            kept
-        );
-        std::fs::write(&clip, b"0124").unwrap();
-        let failure = Kept::load(&place, Identity::of(&clip).unwrap()).unwrap_err();
-        assert!(failure.what.contains("another file"), "{failure}");
-        std::fs::write(&place, "{").unwrap();
-        assert!(Kept::load(&place, Identity::of(&clip).unwrap()).is_err());
     }
 }
