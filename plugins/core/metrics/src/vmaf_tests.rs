@@ -11,7 +11,7 @@ fn config(metrics: &str, models: &str, threads: usize) -> Config {
         metrics: metrics.parse().unwrap(),
         models: VmafModels::from(models),
         threads,
-        scale: None,
+        ..Config::default()
     }
 }
 
