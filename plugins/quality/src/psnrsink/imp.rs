@@ -283,7 +283,7 @@ impl PsnrSink {
             if state.failed {
                 return Err(gst::FlowError::Error);
             }
-            let max = state.queues.max;
+            let max = state.queues.limit(&name);
             let stream = state.queues.get(&name).ok_or(gst::FlowError::NotLinked)?;
             stream.thread = Some(me);
             if stream.flushing {
