@@ -75,7 +75,8 @@ pub struct FrameScores {
     /// A value for each of [`Comparer::columns`]; None where a frame has none, such as the motion
     /// of a first frame.
     pub values: Vec<Option<f64>>,
-    /// The squared errors, measured for every pair whatever the metrics are.
+    /// The squared errors; without [`Metric::Psnr`] only whether there are any, see
+    /// [`FrameError::same_or_nan`].
     pub error: FrameError,
 }
 
@@ -271,7 +272,10 @@ impl Comparer {
             vmaf.push(reference, distorted)?;
         }
         let mut scores = FrameScores::empty(self.pairs, self.columns.len());
-        scores.error = FrameError::new(reference, distorted);
+        scores.error = match self.metrics.contains(Metric::Psnr) {
+            true => FrameError::new(reference, distorted),
+            false => FrameError::same_or_nan(reference, distorted),
+        };
         self.pairs += 1;
         let e = scores.error;
         for metric in self.metrics.iter() {
