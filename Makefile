@@ -33,7 +33,7 @@ demo: build ## upscale a clip with real sound and put it beside bicubic
 test: ## set up, build and run all tests
 	@tests/run.sh
 
-bench: build ## measure, and write docs/results/upscale.md
+bench: build ## measure, and write docs/results/upscale.md and quality.md
 	@.deps/venv/bin/python tests/bench/run.py
 
 docs: build ## bring the table of properties in docs/nnupscale.md up to date
