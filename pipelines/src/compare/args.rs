@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Options that say how quality is measured; `compare` and `ladder` share them.
 #[derive(Debug, Clone, Args)]
 pub struct Measuring {
-    /// What to measure: psnr, ssim, float-ssim, ms-ssim, vmaf, vmaf-features, cambi, ciede2000, psnr-hvs, temporal
+    /// What to measure: psnr, ssim, float-ssim, ms-ssim, vmaf, vmaf-features, cambi, ciede2000, psnr-hvs, temporal, lpips, net-distance
     #[arg(
         long,
         value_name = "LIST",
@@ -27,6 +27,9 @@ pub struct Measuring {
         help_heading = "Measuring"
     )]
     vmaf_model: String,
+    /// The ONNX file for lpips and net-distance, which does not come with gst-neural
+    #[arg(long, value_name = "FILE", help_heading = "Measuring")]
+    lpips_model: Option<PathBuf>,
     /// Threads of each candidate's metrics; 0 = all cores
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Measuring")]
     threads: u32,
@@ -38,6 +41,7 @@ impl Measuring {
         measure::Settings {
             metrics: self.metrics.clone(),
             vmaf_model: self.vmaf_model.clone(),
+            lpips_model: self.lpips_model.clone(),
             threads: self.threads,
             scale: "off".into(),
             pairing: "time".into(),

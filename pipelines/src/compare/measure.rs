@@ -7,6 +7,7 @@ use crate::report::{Progress, Reporter};
 use gst::prelude::*;
 use gstneural_metrics::Pooled;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ pub struct Settings {
     pub metrics: String,
     /// Models of VMAF, with commas.
     pub vmaf_model: String,
+    /// The ONNX file for `lpips` and `net-distance`.
+    pub lpips_model: Option<PathBuf>,
     /// Threads for each candidate, 0 = all cores.
     pub threads: u32,
     /// `off`, `bicubic` or `lanczos`.
@@ -116,6 +119,9 @@ pub fn measure(
     sink.set_property("metrics", &settings.metrics);
     if !settings.vmaf_model.is_empty() {
         sink.set_property("vmaf-model", &settings.vmaf_model);
+    }
+    if let Some(file) = &settings.lpips_model {
+        sink.set_property("lpips-model", file.to_string_lossy().as_ref());
     }
     sink.set_property("threads", settings.threads);
     sink.set_property_from_str("scale", &settings.scale);
