@@ -283,7 +283,11 @@ impl PsnrSink {
             if state.failed {
                 return Err(gst::FlowError::Error);
             }
-            let max = state.queues.limit(&name);
+            // While nothing is measured, another branch may need many frames until it has prerolled.
+            let max = match state.playing {
+                true => state.queues.limit(&name),
+                false => state.queues.max,
+            };
             let stream = state.queues.get(&name).ok_or(gst::FlowError::NotLinked)?;
             stream.thread = Some(me);
             if stream.flushing {
