@@ -33,7 +33,7 @@ demo: build ## upscale a clip with real sound and put it beside bicubic
 test: ## set up, build and run all tests
 	@tests/run.sh
 
-bench: build ## measure, and write docs/results/upscale.md and s3.md
+bench: build ## measure, and write docs/results/{upscale,quality,s3}.md
 	@.deps/venv/bin/python tests/bench/run.py
 	@.deps/venv/bin/python tests/bench/run.py s3
 

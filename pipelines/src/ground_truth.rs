@@ -33,6 +33,8 @@ pub struct Settings {
     pub metrics: String,
     /// Models of VMAF, with commas.
     pub vmaf_model: String,
+    /// The ONNX file for `lpips` and `net-distance`.
+    pub lpips_model: Option<std::path::PathBuf>,
     /// `time` or `count`.
     pub pairing: String,
     /// How far apart the times of a pair may be; `None` = half a frame.
@@ -66,6 +68,7 @@ impl Truth {
         let measuring = measure::Settings {
             metrics: settings.metrics.clone(),
             vmaf_model: settings.vmaf_model.clone(),
+            lpips_model: settings.lpips_model.clone(),
             threads,
             scale: "off".into(),
             pairing: settings.pairing.clone(),

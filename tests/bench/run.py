@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures, and writes docs/results/upscale.md.   run.py [--rounds N] [--out FILE]
+"""Measures, and writes docs/results.   run.py [upscale|quality|all] [--rounds N] [--out FILE]
 
 run.py s3 [...] measures S3 instead, and writes docs/results/s3.md.
 """
@@ -14,7 +14,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from bench import measure  # noqa: E402  (the path comes first)
+from bench import measure, quality  # noqa: E402  (the path comes first)
 from support.paths import MODELS, ROOT  # noqa: E402
 
 PRESET, CRF = "veryfast", 20
@@ -102,6 +102,9 @@ def memory() -> list[str]:
     return rows
 
 
+RESULTS = ROOT / "docs" / "results"
+
+
 def main() -> None:
     if sys.argv[1:2] == ["s3"]:
         from bench import s3
@@ -111,9 +114,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("what", nargs="?", choices=["upscale", "quality", "all"], default="all")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "results" / "upscale.md")
+    parser.add_argument("--out", type=pathlib.Path, help="instead of docs/results; not with `all`")
     args = parser.parse_args()
+    if args.out and args.what == "all":
+        parser.error("--out needs one of upscale, quality")
+    if args.what in ("upscale", "all"):
+        upscale(args.rounds, args.out or RESULTS / "upscale.md")
+    if args.what in ("quality", "all"):
+        quality.write(args.rounds, args.out or RESULTS / "quality.md")
+
+
+def upscale(rounds: int, out: pathlib.Path) -> None:
+    """What an upscaled frame costs."""
     load = os.getloadavg()[0]
     if load > 1:
         say(f"the load is {load:.1f}: absolute figures will be low; ratios are of interleaved runs")
@@ -124,20 +138,20 @@ def main() -> None:
              "out of nnupscale; beside it a Python ONNX Runtime session that only runs the net on luma that is "
              "float already, with no frame in or out, and whose idle threads sleep as the element's do. 1.00: moving "
              "pixels costs nothing; more than that is won by rewriting the net when it is loaded.",
-             shipped(args.rounds)),
+             shipped(rounds)),
             ("The program against a Python pipeline",
              f"The whole clip (150 frames, sound copied), libx264 {PRESET} crf {CRF} in both; PyAV and ONNX "
              "Runtime frame by frame on the other side, chroma by Pillow's bicubic.",
-             whole(args.rounds, pathlib.Path(folder))),
+             whole(rounds, pathlib.Path(folder))),
             ("Reuse of tiles that did not change",
              "A still 640x360 picture in which only a corner of 64x32 changes from frame to frame, luma-x2. "
              "The result is the same.",
-             reuse(args.rounds)),
+             reuse(rounds)),
             ("Memory", "Peak resident size of gst-launch-1.0 with nnupscale in it.", memory()),
         ]
     lines = [
         "# Upscaling, measured", "",
-        f"{datetime.date.today().isoformat()}, written by `make bench` ({args.rounds} rounds A/B/A/B, medians; "
+        f"{datetime.date.today().isoformat()}, written by `make bench` ({rounds} rounds A/B/A/B, medians; "
         "a ratio is the median of the rounds' ratios).", "",
         *(f"- {line}" for line in measure.versions()),
         f"- load average before the run: {load:.1f}"
@@ -145,9 +159,9 @@ def main() -> None:
     ]
     for title, text, rows in sections:
         lines += ["", f"## {title}", "", text, "", *rows]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text("\n".join(lines) + "\n")
-    say(f"wrote {args.out}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("\n".join(lines) + "\n")
+    say(f"wrote {out}")
 
 
 if __name__ == "__main__":

@@ -42,12 +42,15 @@ pub struct Written {
 /// What is measured.
 #[derive(Debug, Clone, Args)]
 pub struct Metrics {
-    /// What to measure: psnr, ssim, float-ssim, ms-ssim, vmaf, vmaf-features, cambi, ciede2000, psnr-hvs, temporal [default: psnr,ssim,vmaf]
+    /// What to measure: psnr, ssim, float-ssim, ms-ssim, vmaf, vmaf-features, cambi, ciede2000, psnr-hvs, temporal, lpips, net-distance [default: psnr,ssim,vmaf]
     #[arg(long, value_name = "LIST", help_heading = "Measuring")]
     metrics: Option<String>,
     /// VMAF's models: v0.6.1, neg, 4k, 4k-neg, phone, or JSON files [default: v0.6.1]
     #[arg(long, value_name = "LIST", help_heading = "Measuring")]
     vmaf_model: Option<String>,
+    /// The ONNX file for lpips and net-distance, which does not come with gst-neural
+    #[arg(long, value_name = "FILE", help_heading = "Measuring")]
+    lpips_model: Option<PathBuf>,
 }
 
 impl Metrics {
@@ -63,11 +66,17 @@ impl Metrics {
         self.vmaf_model.clone().unwrap_or_default()
     }
 
+    /// The network of `lpips` and `net-distance`.
+    pub fn lpips_model(&self) -> Option<PathBuf> {
+        self.lpips_model.clone()
+    }
+
     fn given(&self) -> Option<&'static str> {
         self.metrics
             .as_ref()
             .map(|_| "--metrics")
             .or(self.vmaf_model.as_ref().map(|_| "--vmaf-model"))
+            .or(self.lpips_model.as_ref().map(|_| "--lpips-model"))
     }
 }
 

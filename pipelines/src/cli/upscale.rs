@@ -202,6 +202,7 @@ impl Upscale {
             input: input.clone(),
             metrics: self.metrics.metrics(),
             vmaf_model: self.metrics.vmaf_model(),
+            lpips_model: self.metrics.lpips_model(),
             pairing: self.pairing.pairing(),
             tolerance: self.pairing.tolerance,
             fail_under: self.limits.fail_under.clone(),

@@ -23,6 +23,7 @@ impl Measuring {
         measure::Settings {
             metrics: self.metrics.metrics(),
             vmaf_model: self.metrics.vmaf_model(),
+            lpips_model: self.metrics.lpips_model(),
             threads: self.threads,
             scale: "off".into(),
             pairing: "time".into(),

@@ -8,6 +8,7 @@ use crate::report::{Progress, Reporter};
 use gst::prelude::*;
 use gstneural_metrics::Pooled;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ pub struct Settings {
     pub metrics: String,
     /// Models of VMAF, with commas.
     pub vmaf_model: String,
+    /// The ONNX file for `lpips` and `net-distance`.
+    pub lpips_model: Option<PathBuf>,
     /// Threads for each candidate, 0 = all cores.
     pub threads: u32,
     /// `off`, `bicubic` or `lanczos`.
@@ -162,6 +165,9 @@ pub(crate) fn sink(settings: &Settings) -> Result<gst::Element, Failure> {
     sink.set_property("metrics", &settings.metrics);
     if !settings.vmaf_model.is_empty() {
         sink.set_property("vmaf-model", &settings.vmaf_model);
+    }
+    if let Some(file) = &settings.lpips_model {
+        sink.set_property("lpips-model", file.to_string_lossy().as_ref());
     }
     sink.set_property("threads", settings.threads.min(64));
     sink.set_property_from_str("scale", &settings.scale);

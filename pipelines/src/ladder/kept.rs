@@ -124,6 +124,8 @@ impl Kept {
                 && p.preset == wanted.preset
                 && p.metrics == wanted.settings.metrics
                 && p.vmaf_model == wanted.settings.vmaf_model
+                // Of which network a kept distance is, is not noted.
+                && wanted.settings.lpips_model.is_none()
         })
     }
 }

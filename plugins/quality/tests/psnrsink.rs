@@ -354,6 +354,44 @@ fn late_frames_are_named() {
     assert!(strict.contains(&(FaultKind::Missing, 3, 1)), "{strict:?}");
 }
 
+/// Frames as they lie in a file: no parser, no times, a segment in bytes.
+#[test]
+fn raw_frames_without_times_are_paired_by_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = 96 * 64;
+    for (name, seed) in [("a", 0u32), ("b", 1)] {
+        let frames: Vec<u8> = (0..5 * size)
+            .map(|i| (i as u32 * 7 % 200 + seed * (i as u32 / size as u32)) as u8)
+            .collect();
+        std::fs::write(dir.path().join(name), frames).unwrap();
+    }
+    let raw = |pairing: &str| {
+        let file = |name: &str, pad: &str| {
+            format!(
+                "filesrc location={}/{name} blocksize={size} ! \
+                 video/x-raw,format=GRAY8,width=96,height=64,framerate=25/1 ! q.{pad} ",
+                dir.path().display()
+            )
+        };
+        play(&format!(
+            "psnrsink name=q metrics=psnr message-per-frame=true pairing={pairing} {}{}",
+            file("a", "reference"),
+            file("b", "distorted")
+        ))
+    };
+    let out = raw("count").ok();
+    assert!(out.faults().is_empty());
+    let psnr = |frame: &Frame| frame.scores[0].1;
+    let found: Vec<f64> = out.frames().iter().map(psnr).collect();
+    let expected = |by: f64| 20.0 * (255.0 / by).log10();
+    assert_eq!((found.len(), found[0]), (5, 100.0));
+    for (i, value) in found.iter().enumerate().skip(1) {
+        assert!((value - expected(i as f64)).abs() < 1e-9, "{found:?}");
+    }
+    let error = raw("time");
+    assert!(error.error().contains("pairing=count"), "{}", error.error());
+}
+
 #[test]
 fn another_frame_rate_is_named() {
     let half = source(10, "").replace("25/1", "25/2");
@@ -652,13 +690,14 @@ fn known_answer_in_10_bit() {
     let pad = out.pad();
     let mean = |name: &str| pad.metric(name).unwrap().mean;
     for (name, expected) in [
-        ("vmaf", 82.564225),
-        ("psnr-y", 32.571433),
+        // What libvmaf's own tool gives; docs/quality.md says what became of Netflix's last digits.
+        ("vmaf", 82.564227),
+        ("psnr-y", 32.571452),
         ("float-ssim", 0.897863),
         ("ms-ssim", 0.974749),
     ] {
         assert!(
-            (mean(name) - expected).abs() < 5e-5,
+            (mean(name) - expected).abs() < 1e-6,
             "{name} {}",
             mean(name)
         );

@@ -1,7 +1,10 @@
 //! One network at one fixed shape: tensors allocated and bound once, then run.
 
+use std::path::Path;
+
 use half::f16;
 use ort::{
+    environment::Environment,
     session::{IoBinding, Session, builder::GraphOptimizationLevel},
     value::{PrimitiveTensorElementType, Tensor},
 };
@@ -38,8 +41,18 @@ impl Buffer {
 
 /// Opens a session on the model's (rewritten) graph. `threads` = 0 leaves the number to the runtime.
 pub(crate) fn open(model: &Model, threads: usize) -> Result<Session> {
+    open_graph(model.environment(), model.path(), model.bytes(), threads)
+}
+
+/// Opens a session on a graph in memory, or on the file where there is none.
+pub(crate) fn open_graph(
+    environment: &'static Environment,
+    path: &Path,
+    bytes: Option<&[u8]>,
+    threads: usize,
+) -> Result<Session> {
     let build = || -> std::result::Result<Session, String> {
-        let mut builder = Session::builder(model.environment())
+        let mut builder = Session::builder(environment)
             .map_err(|e| e.to_string())?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(|e| e.to_string())?
@@ -48,14 +61,14 @@ pub(crate) fn open(model: &Model, threads: usize) -> Result<Session> {
             // Spinning workers would take the cores that the encoder needs between two frames.
             .with_intra_op_spinning(false)
             .map_err(|e| e.to_string())?;
-        let opened = match model.bytes() {
+        let opened = match bytes {
             Some(bytes) => builder.commit_from_memory(bytes),
-            None => builder.commit_from_file(model.path()),
+            None => builder.commit_from_file(path),
         };
         opened.map_err(|e| e.to_string())
     };
     build().map_err(|reason| Error::Format {
-        path: model.path().to_path_buf(),
+        path: path.to_path_buf(),
         reason,
     })
 }

@@ -69,6 +69,15 @@ impl Builder {
         Self { model }
     }
 
+    /// A network of two images, `reference` and `distorted`, with the output `distance`.
+    pub fn pair(images: &[i64], output: &[i64]) -> Self {
+        let mut built = Self::new(images, output);
+        let graph = built.graph();
+        graph.input = vec![value("reference", images), value("distorted", images)];
+        graph.output = vec![value("distance", output)];
+        built
+    }
+
     pub fn graph(&mut self) -> &mut GraphProto {
         self.model.graph.as_mut().unwrap()
     }
@@ -97,6 +106,14 @@ impl Builder {
 
     pub fn op(mut self, op: &str, inputs: &[&str], to: &str) -> Self {
         self.graph().node.push(node(op, inputs, to));
+        self
+    }
+
+    /// The mean of all values, without an axis.
+    pub fn mean(mut self, from: &str, to: &str) -> Self {
+        let mut n = node("ReduceMean", &[from], to);
+        n.attribute.push(int_attr("keepdims", 0));
+        self.graph().node.push(n);
         self
     }
 

@@ -1,6 +1,6 @@
 //! Pairs of frames to scores.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, path::PathBuf};
 
 use gstneural_pixels::{
     Color, Component, Family, Filter, FrameBuf, FrameRef, FrameScaler, PixelFormat,
@@ -13,6 +13,8 @@ use crate::{
     temporal::Temporal,
 };
 
+#[cfg(feature = "lpips")]
+use crate::lpips::{self, NetDistance};
 #[cfg(feature = "vmaf")]
 use crate::vmaf::VmafSession;
 
@@ -23,8 +25,12 @@ pub struct Config {
     pub metrics: MetricList,
     /// Models for [`Metric::Vmaf`].
     pub models: VmafModels,
-    /// Threads for libvmaf; 0 is one for each processor.
+    /// Threads for libvmaf, and for networks; 0 is one for each processor.
     pub threads: usize,
+    /// The ONNX file for [`Metric::Lpips`] and [`Metric::NetDistance`].
+    pub lpips_model: Option<PathBuf>,
+    /// Folders to look for ONNX Runtime in; see `gstneural_inference::runtime::roots`.
+    pub runtime_roots: Vec<PathBuf>,
     /// The filter by which a distorted frame of another size is brought to the reference's size;
     /// None makes another size an error.
     pub scale: Option<Filter>,
@@ -47,6 +53,16 @@ impl Config {
         if self.metrics.contains(Metric::Vmaf) {
             crate::vmaf::check_models(&self.models)?;
         }
+        #[cfg(not(feature = "lpips"))]
+        if let Some(metric) = self.metrics.iter().find(|m| m.needs_network()) {
+            return Err(MetricError::NoRuntime {
+                metric: metric.name(),
+            });
+        }
+        #[cfg(feature = "lpips")]
+        for metric in self.metrics.iter().filter(|m| m.needs_network()) {
+            lpips::open(metric, self.lpips_model.as_deref(), &self.runtime_roots)?;
+        }
         Ok(())
     }
 }
@@ -59,7 +75,8 @@ pub struct FrameScores {
     /// A value for each of [`Comparer::columns`]; None where a frame has none, such as the motion
     /// of a first frame.
     pub values: Vec<Option<f64>>,
-    /// The squared errors, measured for every pair whatever the metrics are.
+    /// The squared errors; without [`Metric::Psnr`] only whether there are any, see
+    /// [`FrameError::same_or_nan`].
     pub error: FrameError,
 }
 
@@ -93,6 +110,8 @@ pub struct Comparer {
     temporal: Temporal,
     #[cfg(feature = "vmaf")]
     vmaf: Option<VmafSession>,
+    #[cfg(feature = "lpips")]
+    networks: Vec<(Metric, NetDistance)>,
     /// Pairs that libvmaf has not finished.
     waiting: VecDeque<FrameScores>,
     pairs: u64,
@@ -137,8 +156,19 @@ impl Comparer {
                 least: SSIM_LEAST,
             });
         }
-        #[cfg(not(feature = "vmaf"))]
+        #[cfg(not(all(feature = "vmaf", feature = "lpips")))]
         config.check()?;
+        #[cfg(feature = "lpips")]
+        let networks = metrics
+            .iter()
+            .filter(|m| m.needs_network())
+            .map(|metric| {
+                let file = config.lpips_model.as_deref();
+                let model = lpips::open(metric, file, &config.runtime_roots)?;
+                let network = NetDistance::new(&model, metric, reference, config.threads)?;
+                Ok((metric, network))
+            })
+            .collect::<Result<_, MetricError>>()?;
         Ok(Self {
             columns: metrics.columns(format, &config.models),
             format,
@@ -149,6 +179,8 @@ impl Comparer {
             temporal: Temporal::new(),
             #[cfg(feature = "vmaf")]
             vmaf: VmafSession::new(config, format, size)?,
+            #[cfg(feature = "lpips")]
+            networks,
             metrics,
             waiting: VecDeque::new(),
             pairs: 0,
@@ -240,7 +272,10 @@ impl Comparer {
             vmaf.push(reference, distorted)?;
         }
         let mut scores = FrameScores::empty(self.pairs, self.columns.len());
-        scores.error = FrameError::new(reference, distorted);
+        scores.error = match self.metrics.contains(Metric::Psnr) {
+            true => FrameError::new(reference, distorted),
+            false => FrameError::same_or_nan(reference, distorted),
+        };
         self.pairs += 1;
         let e = scores.error;
         for metric in self.metrics.iter() {
@@ -271,6 +306,11 @@ impl Comparer {
                 }
                 _ => {}
             }
+        }
+        #[cfg(feature = "lpips")]
+        for (metric, network) in &mut self.networks {
+            let distance = network.frame(reference, distorted)?;
+            put(&self.columns, &mut scores, metric.name(), Some(distance));
         }
         self.waiting.push_back(scores);
         self.complete()

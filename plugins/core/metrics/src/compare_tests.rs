@@ -253,3 +253,14 @@ fn equal_to_ffmpegs_filters() {
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+#[test]
+fn without_psnr_equality_is_told_all_the_same() {
+    let a = scene(PixelFormat::I420, 64, 48, 0, 0);
+    let b = scene(PixelFormat::I420, 64, 48, 1, 0);
+    let mut c = Comparer::new(&config("ssim"), &a.as_ref()).unwrap();
+    let mut identical = |d: &FrameBuf| c.push(&a.as_ref(), &d.as_ref()).unwrap()[0].identical();
+    assert!(identical(&a));
+    assert!(!identical(&b));
+    assert!(identical(&a));
+}

@@ -92,6 +92,36 @@ pub enum MetricError {
         /// The metric's name.
         metric: &'static str,
     },
+    /// The crate was built without ONNX Runtime.
+    #[error("{metric} needs ONNX Runtime, and this build has none (cargo feature \"lpips\")")]
+    NoRuntime {
+        /// The metric's name.
+        metric: &'static str,
+    },
+    /// A metric that is a network, and no file of one.
+    #[error(
+        "{metric} needs a network as an ONNX file, which does not come with gst-neural (lpips-model=FILE); for LPIPS, models/training/lpips.py makes one of the published weights, and docs/quality.md says where these are"
+    )]
+    NoNetwork {
+        /// The metric's name.
+        metric: &'static str,
+    },
+    /// A network that does not say that it holds the published weights of LPIPS.
+    #[error(
+        "{path} is no LPIPS: as its weights it states {weights}, not the published ones (lpips-v0.1-...); make it with models/training/lpips.py, or measure it as net-distance"
+    )]
+    NotLpips {
+        /// The file.
+        path: String,
+        /// What its metadata says of its weights.
+        weights: String,
+    },
+    /// A network cannot be loaded or run.
+    #[error("{reason}")]
+    Network {
+        /// What is wrong, with the file's name.
+        reason: String,
+    },
     /// A file cannot be used.
     #[error("{path}: {reason}")]
     File {

@@ -29,6 +29,8 @@ mod compare;
 mod error;
 mod kernels;
 pub mod limits;
+#[cfg(feature = "lpips")]
+mod lpips;
 mod metric;
 pub mod pool;
 pub mod psnr;

@@ -29,6 +29,10 @@ pub enum Metric {
     PsnrHvs,
     /// Flicker and noise along the reference's motion; luma.
     Temporal,
+    /// LPIPS 0.1: the distance of the pictures to a network; less is better.
+    Lpips,
+    /// What any network of two images gives; less is better.
+    NetDistance,
 }
 
 impl Metric {
@@ -44,6 +48,8 @@ impl Metric {
         Metric::Ciede2000,
         Metric::PsnrHvs,
         Metric::Temporal,
+        Metric::Lpips,
+        Metric::NetDistance,
     ];
 
     /// The name that lists use.
@@ -59,12 +65,23 @@ impl Metric {
             Metric::Ciede2000 => "ciede2000",
             Metric::PsnrHvs => "psnr-hvs",
             Metric::Temporal => "temporal",
+            Metric::Lpips => "lpips",
+            Metric::NetDistance => "net-distance",
         }
     }
 
     /// Whether libvmaf measures it.
     pub fn needs_vmaf(self) -> bool {
-        !matches!(self, Metric::Psnr | Metric::Ssim | Metric::Temporal)
+        match self {
+            Metric::Psnr | Metric::Ssim | Metric::Temporal => false,
+            other => !other.needs_network(),
+        }
+    }
+
+    /// Whether a network measures it, which [`Config::lpips_model`](crate::Config::lpips_model)
+    /// names.
+    pub fn needs_network(self) -> bool {
+        matches!(self, Metric::Lpips | Metric::NetDistance)
     }
 
     /// The names of the columns it gives for frames of `format`.
@@ -83,6 +100,8 @@ impl Metric {
             Metric::Ciede2000 => &["ciede2000"],
             Metric::PsnrHvs => &["psnr-hvs"],
             Metric::Temporal => TEMPORAL,
+            Metric::Lpips => &["lpips"],
+            Metric::NetDistance => &["net-distance"],
         };
         names.iter().map(|n| (*n).to_owned()).collect()
     }
@@ -207,9 +226,12 @@ pub struct Column {
 }
 
 impl Column {
-    /// Whether more is better; less is for banding and noise.
+    /// Whether more is better; less is for banding, noise and distances.
     pub fn higher_is_better(&self) -> bool {
-        !matches!(self.metric, Metric::Cambi | Metric::Temporal)
+        !matches!(
+            self.metric,
+            Metric::Cambi | Metric::Temporal | Metric::Lpips | Metric::NetDistance
+        )
     }
 }
 
@@ -307,7 +329,7 @@ mod tests {
     fn lists_are_read_and_written() {
         let list: MetricList = " psnr, vmaf,psnr,ms-ssim ".parse().unwrap();
         assert_eq!(list.to_string(), "psnr,vmaf,ms-ssim");
-        assert!("psnr,lpips".parse::<MetricList>().is_err());
+        assert!("psnr,niqe".parse::<MetricList>().is_err());
         assert!(" , ".parse::<MetricList>().is_err());
         for m in Metric::ALL {
             assert_eq!(m.name().parse::<Metric>().unwrap(), *m);

@@ -43,6 +43,29 @@ impl FrameError {
         out
     }
 
+    /// As [`FrameError::new`] for frames that need not be measured: zeros if they are the same, NaN
+    /// for planes that are not.
+    ///
+    /// # Panics
+    /// If the frames differ in size, depth or subsampling.
+    pub fn same_or_nan(reference: &FrameRef<'_>, distorted: &FrameRef<'_>) -> Self {
+        let planes = reference.format().info().components.len().min(3);
+        let mut out = Self {
+            planes,
+            peak: reference.component(0).max_value(),
+            ..Self::default()
+        };
+        let (mut sa, mut sb) = (Vec::new(), Vec::new());
+        for c in 0..planes {
+            let (a, b) = (reference.component(c), distorted.component(c));
+            check_alike(&a, &b);
+            out.samples[c] = (a.width() * a.height()) as u64;
+            let same = (0..a.height()).all(|y| row(&a, y, &mut sa) == row(&b, y, &mut sb));
+            out.mse[c] = if same { 0.0 } else { f64::NAN };
+        }
+        out
+    }
+
     /// Whether every sample is the same.
     pub fn identical(&self) -> bool {
         self.mse == [0.0; 3]
@@ -91,16 +114,20 @@ pub fn psnr(mse: f64, peak: u32) -> f64 {
     }
 }
 
-/// Sum of squared differences of two components of the same size and depth.
-///
-/// # Panics
-/// If they differ in these.
-pub fn squared_error(a: &CompRef<'_>, b: &CompRef<'_>) -> u64 {
+fn check_alike(a: &CompRef<'_>, b: &CompRef<'_>) {
     assert_eq!(
         (a.width(), a.height(), a.depth()),
         (b.width(), b.height(), b.depth()),
         "size and depth"
     );
+}
+
+/// Sum of squared differences of two components of the same size and depth.
+///
+/// # Panics
+/// If they differ in these.
+pub fn squared_error(a: &CompRef<'_>, b: &CompRef<'_>) -> u64 {
+    check_alike(a, b);
     let kernels = kernels::current();
     let (mut sa, mut sb) = (Vec::new(), Vec::new());
     (0..a.height())
@@ -121,6 +148,13 @@ mod tests {
         assert!(e.identical());
         assert_eq!(e.plane(0), Some(PSNR_CAP_DB));
         assert_eq!((e.average(), e.weighted()), (PSNR_CAP_DB, PSNR_CAP_DB));
+        let mut other = frame.clone();
+        let at = other.as_ref().component(2).get(3, 4);
+        other.as_mut().component_mut(2).set(3, 4, at ^ 1);
+        let (a, b) = (frame.as_ref(), other.as_ref());
+        assert_eq!(FrameError::same_or_nan(&a, &a), e);
+        assert!(!FrameError::same_or_nan(&a, &b).identical());
+        assert!(!FrameError::new(&a, &b).identical());
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Ssim {
             }
             kernels.blocks(a.sample_bytes(), rows_a, rows_b, below);
             if line > 0 {
-                total += (kernels.ssim)(below, above, constants);
+                total += kernels.ssim(a.sample_bytes(), below, above, constants);
             }
         }
         Some(total / ((columns - 1) * (lines - 1)) as f64)

@@ -161,6 +161,8 @@ pub(crate) struct VmafSession {
     pushed: u32,
     fetched: u32,
     flushed: bool,
+    /// Planes that are handed over: luma alone where nothing looks at chroma.
+    planes: usize,
     scratch: Vec<u8>,
 }
 
@@ -178,8 +180,11 @@ fn threads(wanted: usize) -> u32 {
     wanted.min(MAX_THREADS) as u32
 }
 
-fn pixel_format(format: PixelFormat) -> Result<u32, MetricError> {
+fn pixel_format(format: PixelFormat, planes: usize) -> Result<u32, MetricError> {
     let info = format.info();
+    if planes == 1 {
+        return Ok(ffi::VmafPixelFormat_VMAF_PIX_FMT_YUV400P);
+    }
     let chroma = info.components.get(1).map(|c| (c.sub_w, c.sub_h));
     Ok(match (info.family, chroma) {
         (Family::Gray, _) => ffi::VmafPixelFormat_VMAF_PIX_FMT_YUV400P,
@@ -259,8 +264,17 @@ impl VmafSession {
                 });
             }
         }
+        // Models of others may be made of any feature.
+        let other = |m: &VmafModel| matches!(m, VmafModel::Other(_));
+        let any_feature =
+            config.metrics.contains(Metric::Vmaf) && config.models.0.iter().any(other);
+        let planes = match any_feature || wanted.iter().any(|m| needs(*m).1) {
+            true => format.info().components.len().min(3),
+            false => 1,
+        };
         let n_threads = threads(config.threads);
-        let context = Context::new(n_threads)?;
+        // A thread pool of one would only be another thread to wait for.
+        let context = Context::new(if n_threads == 1 { 0 } else { n_threads })?;
         let mut session = Self {
             context,
             models: Vec::new(),
@@ -268,6 +282,7 @@ impl VmafSession {
             pushed: 0,
             fetched: 0,
             flushed: false,
+            planes,
             scratch: Vec::new(),
         };
         session.preallocate(format, width, height, n_threads)?;
@@ -308,7 +323,7 @@ impl VmafSession {
                 w: size(width),
                 h: size(height),
                 bpc: u32::from(format.info().depth),
-                pix_fmt: pixel_format(format)?,
+                pix_fmt: pixel_format(format, self.planes)?,
             },
             // Pairs queued, in the works and being filled, and the previous two references.
             pic_cnt: 4 * n_threads + 8,
@@ -342,8 +357,7 @@ impl VmafSession {
         // until one is free: threads free them without needing this one.
         let code = unsafe { ffi::vmaf_fetch_preallocated_picture(self.context(), &mut picture.0) };
         check(code, || "taking a picture".into())?;
-        let planes = frame.format().info().components.len().min(3);
-        for c in 0..planes {
+        for c in 0..self.planes {
             let comp = frame.component(c);
             let (data, stride) = (picture.0.data[c].cast::<u8>(), picture.0.stride[c]);
             let same = picture.0.w[c] as usize == comp.width()

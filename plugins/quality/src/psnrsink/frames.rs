@@ -2,7 +2,7 @@
 
 use gst_video::prelude::*;
 use gstneural_pixels::{
-    ChromaSite, Color, FrameRef, PixelError, PixelFormat, PlaneRef, SiteH, SiteV,
+    ChromaSite, Color, FrameRef, Matrix, PixelError, PixelFormat, PlaneRef, Range, SiteH, SiteV,
 };
 
 /// What belongs to the caps of a stream.
@@ -15,15 +15,28 @@ pub(super) struct StreamInfo {
 
 impl StreamInfo {
     pub fn new(caps: &gst::CapsRef) -> Option<Self> {
-        use gst_video::VideoChromaSite as S;
+        use gst_video::{VideoChromaSite as S, VideoColorMatrix as M, VideoColorRange as R};
         let video = gst_video::VideoInfo::from_caps(caps).ok()?;
         let format = PixelFormat::from_name(video.format().to_str().as_str())?;
         let site = match video.chroma_site() {
             site if site.is_empty() => S::H_COSITED,
             site => site,
         };
-        // Only the siting matters here: values are compared as they are.
+        // The siting matters to scaling, the rest to networks, which see RGB; all other metrics
+        // compare values as they are.
+        let colorimetry = video.colorimetry();
         let color = Color {
+            matrix: match colorimetry.matrix() {
+                M::Bt601 => Matrix::Bt601,
+                M::Bt2020 => Matrix::Bt2020,
+                M::Fcc => Matrix::Fcc,
+                M::Smpte240m => Matrix::Smpte240m,
+                _ => Matrix::Bt709,
+            },
+            range: match colorimetry.range() {
+                R::Range0_255 => Range::Full,
+                _ => Range::Limited,
+            },
             site: ChromaSite {
                 h: match site.contains(S::H_COSITED) {
                     true => SiteH::Left,
@@ -34,7 +47,6 @@ impl StreamInfo {
                     false => SiteV::Center,
                 },
             },
-            ..Color::default()
         };
         Some(Self {
             video,

@@ -283,7 +283,11 @@ impl PsnrSink {
             if state.failed {
                 return Err(gst::FlowError::Error);
             }
-            let max = state.queues.max;
+            // While nothing is measured, another branch may need many frames until it has prerolled.
+            let max = match state.playing {
+                true => state.queues.limit(&name),
+                false => state.queues.max,
+            };
             let stream = state.queues.get(&name).ok_or(gst::FlowError::NotLinked)?;
             stream.thread = Some(me);
             if stream.flushing {
@@ -402,10 +406,14 @@ impl PsnrSink {
             }
             EventView::Segment(segment) => {
                 let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>() else {
+                    if !self.shared.lock().queues.by_time {
+                        // Frames as they lie in a file have no times, and need none.
+                        return true;
+                    }
                     gst::element_imp_error!(
                         self,
                         gst::StreamError::Format,
-                        ("{name}: the segment is not in time")
+                        ("{name}: the segment is not in time (pairing=count does without)")
                     );
                     return false;
                 };

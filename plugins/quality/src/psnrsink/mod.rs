@@ -1,8 +1,8 @@
 //! element-psnrsink: measures video against a reference.
 //!
 //! One pad takes the reference, each further one a distorted version of it; frames are paired by
-//! running time (or by count). PSNR, SSIM, MS-SSIM, VMAF, banding, colour difference and temporal
-//! noise are measured for each pair. At the end there is one summary, and if `fail-under` is set, a
+//! running time (or by count). PSNR, SSIM, MS-SSIM, VMAF, banding, colour difference, temporal
+//! noise and LPIPS are measured for each pair. At the end there is one summary, and if `fail-under` is set, a
 //! verdict: a quality gate for continuous integration.
 //!
 //! ## Example pipeline
@@ -57,6 +57,7 @@ glib::wrapper! {
 }
 
 pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    settings::set_anchor(plugin.filename());
     gst::Element::register(
         Some(plugin),
         "psnrsink",

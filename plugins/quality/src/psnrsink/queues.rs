@@ -74,6 +74,9 @@ pub(super) struct Queues {
     pub tolerance_ns: Option<u64>,
 }
 
+/// Frames that a pad holds while all of them can be measured: memory that is used again at once is
+/// still in the cache.
+const WHILE_MEASURING: usize = 4;
 /// The tolerance where the frame rate is not known either.
 const USUAL_TOLERANCE_NS: u64 = 20_000_000;
 
@@ -188,6 +191,15 @@ impl Queues {
     /// Whether a pad holds as many frames as it may.
     pub fn full(&self) -> Option<&Stream> {
         self.streams.iter().find(|s| s.items.len() >= self.max)
+    }
+
+    /// How many frames `name` may hold now: a few while the worker is what it waits for, as many as
+    /// are allowed while it waits for another pad.
+    pub fn limit(&self, name: &str) -> usize {
+        match self.blockers(name).is_empty() {
+            true => self.max.min(WHILE_MEASURING),
+            false => self.max,
+        }
     }
 
     /// The pads whose next frame `name`, being full, waits for.
@@ -387,6 +399,25 @@ mod tests {
         assert_eq!(names(&q, "a"), ["reference"]);
         q.get("reference").unwrap().eos = true;
         assert!(names(&q, "a").is_empty());
+    }
+
+    #[test]
+    fn what_can_be_measured_does_not_pile_up() {
+        let mut q = queues(&["a", "b"]);
+        q.max = 9;
+        let limits = |q: &Queues| ["reference", "a", "b"].map(|name| q.limit(name));
+        assert_eq!(limits(&q), [9, 9, 9], "all wait for the others");
+        push(&mut q, "reference", 0);
+        assert_eq!(limits(&q), [9, 4, 4]);
+        push(&mut q, "a", 0);
+        assert_eq!(limits(&q), [9, 4, 4], "b has nothing for the reference");
+        push(&mut q, "b", 0);
+        assert_eq!(limits(&q), [4, 4, 4]);
+        q.tasks();
+        assert_eq!(limits(&q), [9, 9, 9]);
+        q.max = 2;
+        push(&mut q, "reference", 10);
+        assert_eq!(limits(&q), [2, 2, 2]);
     }
 
     #[test]

@@ -1,10 +1,23 @@
 //! The properties of `psnrsink`.
 
-use std::{path::PathBuf, sync::LazyLock};
+use std::{
+    path::{Path, PathBuf},
+    sync::{LazyLock, OnceLock},
+};
 
 use gst::{glib, prelude::*};
+use gstneural_inference::runtime;
 use gstneural_metrics::{Config, Limits, MetricError, VmafModels};
 use gstneural_pixels::{Filter, PixelFormat};
+
+static ANCHOR: OnceLock<PathBuf> = OnceLock::new();
+
+/// Remembers the plugin's file, from which ONNX Runtime is looked up.
+pub(super) fn set_anchor(file: Option<PathBuf>) {
+    if let Some(file) = file.or_else(|| std::env::current_exe().ok()) {
+        ANCHOR.get_or_init(|| file);
+    }
+}
 
 const DEFAULT_METRICS: &str = "psnr,ssim";
 const DEFAULT_MODEL: &str = "v0.6.1";
@@ -70,6 +83,7 @@ pub enum LogFormat {
 pub(super) struct Settings {
     pub metrics: String,
     pub vmaf_model: String,
+    pub lpips_model: Option<String>,
     pub threads: u32,
     pub scale: Scale,
     pub pairing: Pairing,
@@ -89,6 +103,7 @@ impl Default for Settings {
         Self {
             metrics: DEFAULT_METRICS.into(),
             vmaf_model: DEFAULT_MODEL.into(),
+            lpips_model: None,
             threads: 0,
             scale: Scale::default(),
             pairing: Pairing::default(),
@@ -127,6 +142,11 @@ impl Settings {
             metrics: self.metrics.parse()?,
             models: VmafModels::from(self.vmaf_model.as_str()),
             threads: self.threads as usize,
+            lpips_model: self.lpips_model.as_ref().map(PathBuf::from),
+            runtime_roots: ANCHOR
+                .get()
+                .map(|file| runtime::roots(Path::new(file)))
+                .unwrap_or_default(),
             scale: match self.scale {
                 Scale::Off => None,
                 Scale::Bicubic => Some(Filter::Bicubic),
@@ -168,6 +188,7 @@ impl Settings {
         match pspec.name() {
             "metrics" => self.metrics = text(DEFAULT_METRICS),
             "vmaf-model" => self.vmaf_model = text(DEFAULT_MODEL),
+            "lpips-model" => put(&mut self.lpips_model, value),
             "threads" => put(&mut self.threads, value),
             "scale" => put(&mut self.scale, value),
             "pairing" => put(&mut self.pairing, value),
@@ -190,6 +211,7 @@ impl Settings {
         Some(match pspec.name() {
             "metrics" => self.metrics.to_value(),
             "vmaf-model" => self.vmaf_model.to_value(),
+            "lpips-model" => self.lpips_model.to_value(),
             "threads" => self.threads.to_value(),
             "scale" => self.scale.to_value(),
             "pairing" => self.pairing.to_value(),
@@ -214,7 +236,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
         vec![
             glib::ParamSpecString::builder("metrics")
                 .nick("Metrics")
-                .blurb("What is measured, with commas: psnr, ssim, float-ssim, ms-ssim, vmaf, vmaf-features, cambi, ciede2000, psnr-hvs, temporal")
+                .blurb("What is measured, with commas: psnr, ssim, float-ssim, ms-ssim, vmaf, vmaf-features, cambi, ciede2000, psnr-hvs, temporal, lpips, net-distance")
                 .default_value(Some(DEFAULT_METRICS))
                 .mutable_ready()
                 .build(),
@@ -224,9 +246,14 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .default_value(Some(DEFAULT_MODEL))
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecString::builder("lpips-model")
+                .nick("LPIPS model")
+                .blurb("The ONNX file for lpips and net-distance; none comes with the element (models/training/lpips.py makes one)")
+                .mutable_ready()
+                .build(),
             glib::ParamSpecUInt::builder("threads")
                 .nick("Threads")
-                .blurb("Threads of libvmaf for each distorted pad (0 = one for each processor)")
+                .blurb("Threads of libvmaf and of networks for each distorted pad (0 = one for each processor)")
                 .maximum(64)
                 .default_value(d.threads)
                 .mutable_ready()
@@ -336,6 +363,14 @@ mod tests {
                     s.vmaf_model = "v7".into();
                 },
                 "v7",
+            ),
+            (|s| s.metrics = "psnr,lpips".into(), "lpips-model"),
+            (
+                |s| {
+                    s.metrics = "net-distance".into();
+                    s.lpips_model = Some("/no/such.onnx".into());
+                },
+                "/no/such.onnx",
             ),
             (
                 |s| {
