@@ -117,7 +117,7 @@ def plugin_environment() -> dict[str, str]:
 
 def has_element(name: str) -> bool:
     found = subprocess.run(
-        ["gst-inspect-1.0", "--exists", name], env=plugin_environment(), check=False,
+        ["gst-inspect-1.0", name], env=plugin_environment(), check=False,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
     return found.returncode == 0
