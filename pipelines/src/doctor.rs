@@ -35,6 +35,8 @@ const WANTED: &[&str] = &[
     "y4mdec",
     "videoflip",
     "videoscale",
+    "deinterlace",
+    "souphttpsrc",
 ];
 
 /// What a user chooses by name, and the element behind each.
@@ -84,6 +86,14 @@ pub fn run() -> Result<Exit, Failure> {
             healthy = false;
             println!("MISSING  {e}");
         }
+    }
+    match plugins::ensure_psnrsink() {
+        Ok(()) => println!("psnrsink      found"),
+        Err(e) => println!("missing  {e} (compare, ladder and --measure need it)"),
+    }
+    match plugins::ensure_s3() {
+        Ok(()) => println!("s3            found"),
+        Err(e) => println!("missing  {e} (s3:// needs it)"),
     }
     match runtime::environment(&roots()) {
         Ok(_) => println!(

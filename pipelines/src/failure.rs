@@ -96,7 +96,12 @@ impl Failure {
                 .hint("free some space, or write elsewhere");
         }
         if err.matches(gst::ResourceError::NotFound) {
-            return Self::new(format!("opening the input: no such file ({source})"));
+            return Self::new(match source.as_str() {
+                "filesrc" | "souphttpsrc" => {
+                    format!("opening the input: no such file ({source})")
+                }
+                _ => format!("{source}: {}", err.message().trim_end_matches('.')),
+            });
         }
         if err.matches(gst::CoreError::MissingPlugin)
             || err.matches(gst::StreamError::CodecNotFound)
@@ -150,9 +155,8 @@ pub fn package_of(factory: &str) -> Option<&'static str> {
         | "videoconvert" | "videoscale" | "audioconvert" | "audioresample" | "opusenc"
         | "vorbisenc" => "gstreamer1.0-plugins-base",
         "mp4mux" | "qtmux" | "matroskamux" | "webmmux" | "qtdemux" | "matroskademux" | "vp9enc"
-        | "vp8enc" | "videoflip" | "aacparse" | "mpegaudioparse" | "ac3parse" | "flacparse" => {
-            "gstreamer1.0-plugins-good"
-        }
+        | "vp8enc" | "videoflip" | "videocrop" | "deinterlace" | "souphttpsrc" | "aacparse"
+        | "mpegaudioparse" | "ac3parse" | "flacparse" => "gstreamer1.0-plugins-good",
         "mpegtsmux" | "tsdemux" | "x265enc" | "av1enc" | "h264parse" | "h265parse" | "av1parse"
         | "vp9parse" | "y4mdec" | "voaacenc" | "opusparse" => "gstreamer1.0-plugins-bad",
         "x264enc" => "gstreamer1.0-plugins-ugly",

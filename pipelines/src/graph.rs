@@ -2,6 +2,7 @@
 
 use crate::branches;
 use crate::deinterlace;
+use crate::describe;
 use crate::encoder::Settings;
 use crate::failure::{Failure, make};
 use crate::ground_truth::{Branch, Truth};
@@ -13,7 +14,6 @@ use crate::parts::{
 };
 use crate::plan::{Action, Container, Note, Plan, Rotation};
 use crate::probe::{ColourSource, Kind, Source, hide_container_colour, link_source};
-use crate::report::StreamLine;
 use crate::timing::{self, Control, Cut, Track};
 use crate::watch::{Described, drop_orientation, watch_muxed, watch_raw};
 use gst::prelude::*;
@@ -103,7 +103,7 @@ impl Graph {
                 .max(0) as u32
         };
         let mut input = (dimension("width"), dimension("height"));
-        notes.extend(interlaced(source, options.deinterlace));
+        notes.extend(describe::interlaced(source, options.deinterlace));
         let turned =
             matches!(&plan.rotation, Rotation::Pixels(o) if o.contains("90") || o.contains("270"));
         if turned {
@@ -476,67 +476,4 @@ impl Drop for Graph {
     fn drop(&mut self) {
         let _ = self.pipeline.set_state(gst::State::Null);
     }
-}
-
-/// What is to be said of interlaced video.
-fn interlaced(source: &Source, deinterlaced: bool) -> Vec<Note> {
-    let caps = &source.decoded;
-    if !deinterlace::is_interlaced(caps) {
-        return Vec::new();
-    }
-    let mut notes = vec![Note {
-        code: "interlaced",
-        text: if deinterlaced {
-            "the video is interlaced: each frame becomes one picture, of the moment of its first field".into()
-        } else {
-            "the video is interlaced: its fields are upscaled as they are woven".into()
-        },
-    }];
-    if deinterlaced && let Some(format) = deinterlace::reduced(caps) {
-        notes.push(Note {
-            code: "depth-reduced",
-            text: format!("deinterlacing takes 8 bits: the video is reduced to {format}"),
-        });
-    }
-    notes
-}
-
-/// How many frames `length_ns` has at the source's nominal rate.
-pub fn frame_estimate(source: &Source, length_ns: u64) -> Option<u64> {
-    let rate = source
-        .decoded
-        .structure(0)?
-        .get::<gst::Fraction>("framerate")
-        .ok()?;
-    if rate.numer() <= 0 || rate.denom() <= 0 {
-        return None;
-    }
-    Some(
-        (length_ns as f64 * f64::from(rate.numer()) / f64::from(rate.denom()) / 1e9).round() as u64,
-    )
-}
-
-/// Lines for the report.
-pub fn describe(source: &Source, plan: &Plan) -> Vec<StreamLine> {
-    source
-        .streams
-        .iter()
-        .zip(&plan.actions)
-        .map(|(stream, action)| StreamLine {
-            kind: match stream.kind {
-                Kind::Video => "video",
-                Kind::Audio => "audio",
-                Kind::Subtitle => "subtitle",
-                Kind::Other => "other",
-            },
-            codec: stream.codec(),
-            language: stream.language(),
-            action: match action {
-                Action::Upscale => "upscale",
-                Action::Copy(_) => "copy",
-                Action::Encode(_) => "encode",
-                Action::Drop => "drop",
-            },
-        })
-        .collect()
 }

@@ -1,8 +1,9 @@
 //! A whole upscaling job: probe, plan, build, run, finish, report.
 
+use crate::describe;
 use crate::encoder::{Codec, Settings};
 use crate::failure::{Exit, Failure};
-use crate::graph::{self, Graph};
+use crate::graph::Graph;
 use crate::ground_truth::{self, Check, Truth};
 use crate::location::Output;
 use crate::mp4;
@@ -144,7 +145,7 @@ pub fn upscale(
         (Some(rest), Some(d)) => Some(rest.min(d.as_nanos() as u64)),
         (rest, d) => rest.or(d.map(|d| d.as_nanos() as u64)),
     };
-    let frames = expected_ns.and_then(|ns| graph::frame_estimate(&source, ns));
+    let frames = expected_ns.and_then(|ns| describe::frame_estimate(&source, ns));
     reporter.start(&Start {
         input: options.input.clone(),
         output: options.output.display().to_string(),
@@ -157,7 +158,7 @@ pub fn upscale(
         container: container.name(),
         duration_s: expected_ns.map(|ns| ns as f64 / 1e9),
         frames,
-        streams: graph::describe(&source, &plan),
+        streams: describe::streams(&source, &plan),
     });
     for note in plan.notes.iter().chain(&graph.notes) {
         reporter.warning(note.code, &note.text);

@@ -10,6 +10,7 @@ mod branches;
 pub mod cli;
 pub mod compare;
 mod deinterlace;
+mod describe;
 pub mod doctor;
 pub mod encoder;
 pub mod failure;

@@ -37,6 +37,18 @@ pub(crate) fn source(input: &str) -> Result<gst::Element, Failure> {
 
 /// The element that reads (or writes) this URI.
 fn of_uri(kind: gst::URIType, uri: &str) -> Result<gst::Element, Failure> {
+    let element = made(kind, uri)?;
+    // Servers other than AWS rarely have a name for each bucket, but all of them know paths.
+    let other = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+        .into_iter()
+        .any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
+    if other && element.has_property("force-path-style") {
+        element.set_property("force-path-style", true);
+    }
+    Ok(element)
+}
+
+fn made(kind: gst::URIType, uri: &str) -> Result<gst::Element, Failure> {
     gst::Element::make_from_uri(kind, uri, None).map_err(|e| {
         let scheme = scheme(uri).unwrap_or_default();
         if !e.matches(gst::URIError::UnsupportedProtocol) {

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct Upscale {
-    /// The video: a path or a URI
+    /// The video: a path, s3://BUCKET/KEY, http(s)://... or another URI that GStreamer reads
     input: String,
-    /// The file to make; its extension says the container: .mp4 .mkv .webm .mov .ts
+    /// The file or s3://BUCKET/KEY to make; its extension says the container: .mp4 .mkv .webm .mov .ts
     output: PathBuf,
 
     /// The network: a shipped name (see `gst-neural models list`) or a file

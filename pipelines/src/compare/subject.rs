@@ -185,6 +185,7 @@ mod tests {
 
     #[test]
     fn colours_are_told_apart() {
+        gst::init().unwrap();
         assert!(same_colours(Some("bt709"), Some("bt709")));
         assert!(same_colours(Some("bt709"), None));
         assert!(!same_colours(Some("bt709"), Some("bt601")));
