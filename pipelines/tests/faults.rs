@@ -207,6 +207,9 @@ fn a_full_disk_is_one_message() {
     let Some(clips) = clips() else { return };
     let dir = tempfile::tempdir().unwrap();
     let source = clips.join("carphone_qcif.mp4");
+    // GStreamer's registry is larger than the limit below: it has to be written before.
+    expect(&mut upscale(&source, &dir.path().join("whole.mp4")), 0);
+    std::fs::remove_file(dir.path().join("whole.mp4")).unwrap();
     for to in ["mp4", "mkv", "ts"] {
         let out = dir.path().join(format!("out.{to}"));
         let inner = upscale(&source, &out);

@@ -239,7 +239,7 @@ impl ConnectionSettings {
 
     /// The object and the way to it, checked.
     pub fn resolve(&self) -> Result<(S3Uri, Connection), gst::ErrorMessage> {
-        let refused = |text: String| gst::error_msg!(gst::ResourceError::Settings, ["{}", text]);
+        let refused = |text: String| gst::error_msg!(gst::ResourceError::Settings, ("{}", text));
         let uri = match (&self.location, &self.bucket, &self.key) {
             (Some(location), _, _) if self.uri_has_region => S3Uri::parse_with_region(location),
             (Some(location), _, _) => S3Uri::parse(location),

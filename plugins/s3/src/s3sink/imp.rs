@@ -31,8 +31,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// Longest time that giving up an upload may take.
 const GIVE_UP_LIMIT: Duration = Duration::from_secs(20);
-/// How often it is looked whether an interruption is over.
-const POLL: Duration = Duration::from_millis(5);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
@@ -121,6 +119,28 @@ impl ElementImpl for S3Sink {
         });
         &TEMPLATES
     }
+
+    // Not in `start` and `stop`: a sink is stopped on its way to NULL, when its messages are
+    // thrown away and nobody would learn that a stream was cut off.
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::ReadyToPaused
+            && let Err(error) = self.begin()
+        {
+            self.post_error_message(error);
+            return Err(gst::StateChangeError);
+        }
+        let result = self.parent_change_state(transition);
+        let failed = transition == gst::StateChange::ReadyToPaused && result.is_err();
+        if (transition == gst::StateChange::PausedToReady || failed)
+            && let Err(error) = self.end()
+        {
+            self.post_error_message(error);
+        }
+        result
+    }
 }
 
 impl URIHandlerImpl for S3Sink {
@@ -144,47 +164,12 @@ impl URIHandlerImpl for S3Sink {
 }
 
 impl BaseSinkImpl for S3Sink {
-    fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = lock(&self.settings).clone();
-        let (uri, connection) = settings.connection.resolve()?;
-        let upload = self.open(uri, connection, &settings)?;
-        *lock(&self.meter) = Some(upload.writer.progress());
-        *lock(&self.upload) = Some(upload);
-        Ok(())
-    }
-
-    fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        let upload = lock(&self.upload).take();
-        let Some(mut upload) = upload.filter(|u| !u.over) else {
-            return Ok(());
-        };
-        if upload.writer.is_empty() {
-            // Nothing was begun, so nothing is lost.
-            return Ok(());
-        }
-        let written = upload.writer.len();
-        let text = format!("{}: stopped after {written} bytes without EOS", upload.uri);
-        let (what, error) = match self.give_up(&mut upload) {
-            Ok(Some(finished)) => {
-                self.tell_finished(&upload.uri, &finished);
-                return Ok(());
-            }
-            Ok(None) => ("", None),
-            Err(error) => ("; ", Some(error)),
-        };
-        let error = error.map(|e| e.to_string()).unwrap_or_default();
-        Err(gst::error_msg!(
-            gst::ResourceError::Write,
-            ["{}; the object was not written{}{}", text, what, error]
-        ))
-    }
-
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         let map = buffer.map_readable().map_err(|_| {
             gst::element_imp_error!(
                 self,
                 gst::ResourceError::Failed,
-                ["a buffer is not readable"]
+                ("a buffer is not readable")
             );
             gst::FlowError::Error
         })?;
@@ -278,6 +263,42 @@ impl BaseSinkImpl for S3Sink {
 }
 
 impl S3Sink {
+    fn begin(&self) -> Result<(), gst::ErrorMessage> {
+        self.cancel.set(false);
+        let settings = lock(&self.settings).clone();
+        let (uri, connection) = settings.connection.resolve()?;
+        let upload = self.open(uri, connection, &settings)?;
+        *lock(&self.meter) = Some(upload.writer.progress());
+        *lock(&self.upload) = Some(upload);
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), gst::ErrorMessage> {
+        let upload = lock(&self.upload).take();
+        let Some(mut upload) = upload.filter(|u| !u.over) else {
+            return Ok(());
+        };
+        if upload.writer.is_empty() {
+            // Nothing was begun, so nothing is lost.
+            return Ok(());
+        }
+        let written = upload.writer.len();
+        let text = format!("{}: stopped after {written} bytes without EOS", upload.uri);
+        let (what, error) = match self.give_up(&mut upload) {
+            Ok(Some(finished)) => {
+                self.tell_finished(&upload.uri, &finished);
+                return Ok(());
+            }
+            Ok(None) => ("", None),
+            Err(error) => ("; ", Some(error)),
+        };
+        let error = error.map(|e| e.to_string()).unwrap_or_default();
+        Err(gst::error_msg!(
+            gst::ResourceError::Write,
+            ("{}; the object was not written{}{}", text, what, error)
+        ))
+    }
+
     fn open(
         &self,
         uri: S3Uri,
@@ -285,14 +306,14 @@ impl S3Sink {
         settings: &Settings,
     ) -> Result<Upload, gst::ErrorMessage> {
         let options = settings.options()?;
-        let failed = |text: &str| gst::error_msg!(gst::ResourceError::Failed, ["{}", text]);
+        let failed = |text: &str| gst::error_msg!(gst::ResourceError::Failed, ("{}", text));
         let handle = runtime::handle().map_err(|e| failed(&e))?;
         let open = ObjectWriter::open(&connection, &uri, options);
         let writer = runtime::wait(&handle, &self.cancel, open)
             .ok_or_else(|| failed("interrupted before the upload began"))?
             .map_err(|e| {
                 let kind = resource_error(&e, gst::ResourceError::OpenWrite);
-                gst::error_msg!(kind, ["{}", e])
+                gst::error_msg!(kind, ("{}", e))
             })?;
         Ok(Upload {
             writer,
@@ -367,33 +388,33 @@ impl S3Sink {
         let Ok(handle) = runtime::handle() else {
             return false;
         };
-        let pad = self.obj().static_pad("sink");
-        let flushing = || {
-            let flags = pad.as_ref().map(|p| p.pad_flags());
-            flags.is_none_or(|f| f.contains(gst::PadFlags::FLUSHING))
-        };
-        let mut guard = lock(&self.upload);
-        let Some(upload) = guard.as_mut() else {
-            return true;
-        };
-        if upload.over {
-            return false;
-        }
-        guess_by_name(upload);
         loop {
-            match runtime::wait(&handle, &self.cancel, upload.writer.finish()) {
-                Some(Ok(finished)) => {
-                    upload.over = true;
-                    self.tell_finished(&upload.uri, &finished);
+            let ended = {
+                let mut guard = lock(&self.upload);
+                let Some(upload) = guard.as_mut() else {
                     return true;
-                }
-                Some(Err(error)) => {
-                    self.fail(upload, &error);
+                };
+                if upload.over {
                     return false;
                 }
-                None if flushing() => return false,
-                // Paused: the upload goes on all the same.
-                None => std::thread::sleep(POLL),
+                guess_by_name(upload);
+                let ended = runtime::wait(&handle, &self.cancel, upload.writer.finish());
+                match &ended {
+                    Some(Ok(finished)) => {
+                        upload.over = true;
+                        self.tell_finished(&upload.uri, finished);
+                    }
+                    Some(Err(error)) => self.fail(upload, error),
+                    None => {}
+                }
+                ended
+            };
+            match ended {
+                Some(ended) => return ended.is_ok(),
+                // Interrupted: to pause, while the parts go on, or for good. The lock that this
+                // waits with is held during this event as it is while rendering.
+                None if self.obj().wait_preroll().is_err() => return false,
+                None => {}
             }
         }
     }
@@ -406,7 +427,7 @@ impl S3Sink {
             Err(error) => format!("; {error}"),
         };
         upload.over = true;
-        gst::element_imp_error!(self, kind, ["{}{}", error, note]);
+        gst::element_imp_error!(self, kind, ("{}{}", error, note));
     }
 
     /// Ends the upload as `on-error` says; not to be interrupted, but bounded in time.

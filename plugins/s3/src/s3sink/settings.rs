@@ -271,7 +271,7 @@ impl Settings {
 
     /// The options of the upload, as far as they can be checked here.
     pub fn options(&self) -> Result<WriteOptions, gst::ErrorMessage> {
-        let refused = |text: String| gst::error_msg!(gst::ResourceError::Settings, ["{}", text]);
+        let refused = |text: String| gst::error_msg!(gst::ResourceError::Settings, ("{}", text));
         let encryption = match self.encryption {
             EncryptionKind::Kms => Encryption::Kms {
                 key_id: self.kms_key.clone(),

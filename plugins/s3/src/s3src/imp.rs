@@ -194,7 +194,7 @@ impl BaseSrcImpl for S3Src {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let (uri, connection) = settings.connection.resolve()?;
-        let failed = |text: &str| gst::error_msg!(gst::ResourceError::Failed, ["{}", text]);
+        let failed = |text: &str| gst::error_msg!(gst::ResourceError::Failed, ("{}", text));
         let handle = runtime::handle().map_err(|e| failed(&e))?;
         gst::debug!(CAT, imp = self, "opening {uri}");
         let open = ObjectReader::open(&connection, &uri, &settings.options);
@@ -202,7 +202,7 @@ impl BaseSrcImpl for S3Src {
             .ok_or_else(|| failed("interrupted while the object was opened"))?
             .map_err(|e| {
                 let kind = resource_error(&e, gst::ResourceError::OpenRead);
-                gst::error_msg!(kind, ["{}", e])
+                gst::error_msg!(kind, ("{}", e))
             })?;
         self.announce(&uri, &reader);
         *lock(&self.reader) = Some(Arc::new(reader));
@@ -260,7 +260,7 @@ impl BaseSrcImpl for S3Src {
                 gst::element_imp_error!(
                     self,
                     gst::ResourceError::Failed,
-                    ["a buffer is read-only"]
+                    ("a buffer is read-only")
                 );
                 gst::FlowError::Error
             })?;
@@ -283,7 +283,7 @@ impl BaseSrcImpl for S3Src {
 impl S3Src {
     fn fail(&self, error: &S3Error) -> gst::FlowError {
         let kind = resource_error(error, gst::ResourceError::Read);
-        gst::element_imp_error!(self, kind, ["{}", error]);
+        gst::element_imp_error!(self, kind, ("{}", error));
         gst::FlowError::Error
     }
 

@@ -1,14 +1,19 @@
 //! The transfer of one range, which goes on after a broken connection.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use tokio::time::timeout;
 
 use super::{Shared, window::Plan};
 use crate::{
+    client::Client,
     error::{ErrorKind, S3Error, chain},
     retry::pause,
+    uri::S3Uri,
 };
 
 /// The object itself is not what was opened, so that trying again cannot help.
@@ -20,6 +25,30 @@ pub(super) struct Fetch {
     id: u64,
     next: u64,
     end: u64,
+    /// An answer that has begun already.
+    opened: Option<Opening>,
+}
+
+/// The first bytes of an object, asked for before anything is known of it.
+pub(super) struct Opening {
+    answer: Box<GetObjectOutput>,
+    latency: Duration,
+}
+
+/// Asks for the first bytes; `None` where that fails, as it does for an empty object: what is
+/// wrong, HEAD says.
+pub(super) async fn open(client: &Client, uri: &S3Uri, bytes: u64) -> Option<Opening> {
+    let request = client.sdk.get_object().bucket(&uri.bucket).key(&uri.key);
+    let request = request
+        .set_version_id(uri.version_id.clone())
+        .range(format!("bytes=0-{}", bytes.saturating_sub(1)))
+        .set_request_payer(client.payer());
+    let asked = Instant::now();
+    let answer = timeout(client.connection.request_timeout, request.send()).await;
+    Some(Opening {
+        answer: Box::new(answer.ok()?.ok()?),
+        latency: asked.elapsed(),
+    })
 }
 
 impl Fetch {
@@ -29,7 +58,14 @@ impl Fetch {
             id: plan.id,
             next: plan.start,
             end: plan.end,
+            opened: None,
         }
+    }
+
+    /// Begins with an answer that is there.
+    pub fn opened(mut self, opening: Opening) -> Self {
+        self.opened = Some(opening);
+        self
     }
 
     /// Fetches the range and says in the window how it ended.
@@ -74,14 +110,22 @@ impl Fetch {
             .range(format!("bytes={}-{}", self.next, self.end - 1))
             .set_request_payer(client.payer());
         shared.stats.request(again);
-        let asked = Instant::now();
-        let limit = client.connection.request_timeout;
-        let answer = timeout(limit, request.send()).await.map_err(|_| {
-            let text = format!("no answer within {} s", limit.as_secs_f32());
-            self.error(ErrorKind::Timeout, text)
-        })?;
-        shared.stats.answer(asked.elapsed());
-        let answer = answer.map_err(|e| self.explain(S3Error::from_sdk("GetObject", uri, e)))?;
+        let answer = match self.opened.take() {
+            Some(opening) => {
+                shared.stats.answer(opening.latency);
+                *opening.answer
+            }
+            None => {
+                let asked = Instant::now();
+                let limit = client.connection.request_timeout;
+                let answer = timeout(limit, request.send()).await.map_err(|_| {
+                    let text = format!("no answer within {} s", limit.as_secs_f32());
+                    self.error(ErrorKind::Timeout, text)
+                })?;
+                shared.stats.answer(asked.elapsed());
+                answer.map_err(|e| self.explain(S3Error::from_sdk("GetObject", uri, e)))?
+            }
+        };
         self.compare(&answer)?;
 
         let mut body = answer.body;

@@ -18,7 +18,7 @@ use tokio::{runtime::Handle, sync::Notify};
 pub use self::stats::ReadStats;
 use self::{
     fetch::Fetch,
-    window::{Plan, Status, Window},
+    window::{FIRST_BYTES, Plan, Status, Window},
 };
 use crate::{
     checksum::Verifier,
@@ -132,7 +132,10 @@ impl ObjectReader {
             ));
         }
         let client = Client::connect(connection, uri).await?;
-        let head = head(&client, uri).await?;
+        // The first bytes are asked for at the same time: one way less before they are here.
+        let first = FIRST_BYTES.min(options.range_bytes);
+        let (head, opening) = tokio::join!(head(&client, uri), fetch::open(&client, uri, first));
+        let head = head?;
         let info = describe(uri, &head)?;
         let verifier = if options.verify {
             verifier(&head)
@@ -155,11 +158,22 @@ impl ObjectReader {
             stats: stats::Counters::default(),
             runtime,
         };
-        Ok(Self {
+        let this = Self {
             shared: Arc::new(shared),
             info,
             verifier: Mutex::new(verifier),
-        })
+        };
+        if let Some(opening) = opening {
+            let plans = this.shared.window().plan(0, 0);
+            for plan in plans {
+                // Whether it is the same object is looked at as with every answer.
+                let fetch = Fetch::new(this.shared.clone(), &plan).opened(opening);
+                let task = this.shared.runtime.spawn(fetch.run());
+                this.shared.window().started(plan.id, task.abort_handle());
+                break;
+            }
+        }
+        Ok(this)
     }
 
     /// What the server said when the object was opened.

@@ -14,9 +14,9 @@ use tokio::task::AbortHandle;
 use crate::error::S3Error;
 
 /// Asked for first after a jump.
-const FIRST_BYTES: u64 = 512 << 10;
+pub(super) const FIRST_BYTES: u64 = 1 << 20;
 /// How many times the distance already gone in one piece is asked for ahead.
-const RAMP: u64 = 4;
+const RAMP: u64 = 32;
 
 /// How a range's transfer stands.
 #[derive(Debug)]

@@ -310,6 +310,8 @@ impl ObjectWriter {
             let full = std::mem::take(&mut self.current);
             self.start += full.len() as u64;
             self.head = Some(full);
+            // Now it is certain that there will be parts: asked for while the next one fills.
+            self.begin();
         }
         self.number += 1;
         let wanted = part_bytes(self.shared.target.options.part_bytes, self.number) as usize;
@@ -324,18 +326,24 @@ impl ObjectWriter {
         Ok(())
     }
 
-    /// The upload, begun when it is first needed.
+    /// Asks for an upload in parts.
+    fn begin(&mut self) -> &mut JoinHandle<Result<Upload, S3Error>> {
+        let shared = &self.shared;
+        self.beginning.get_or_insert_with(|| {
+            let shared = shared.clone();
+            let runtime = shared.runtime.clone();
+            runtime.spawn(async move { shared.target.begin().await })
+        })
+    }
+
+    /// The upload, once there is one.
     async fn upload(&mut self) -> Result<Arc<Upload>, S3Error> {
         if let Some(upload) = &self.upload {
             return Ok(upload.clone());
         }
-        let shared = &self.shared;
-        let task = self.beginning.get_or_insert_with(|| {
-            let shared = shared.clone();
-            let runtime = shared.runtime.clone();
-            runtime.spawn(async move { shared.target.begin().await })
-        });
+        let task = self.begin();
         let begun = task.await;
+        let shared = &self.shared;
         self.beginning = None;
         let begun = begun.map_err(|_| lost(&shared.target.uri, "CreateMultipartUpload"));
         match begun.and_then(|upload| upload) {
@@ -583,10 +591,22 @@ impl Drop for ObjectWriter {
     fn drop(&mut self) {
         self.shared.state().tasks.abort_all();
         let keep = self.shared.target.options.on_error == OnError::Keep;
-        if let (false, false, Some(upload)) = (self.over, keep, self.upload.take()) {
-            let shared = self.shared.clone();
-            let abort = async move { shared.target.abort(&upload.id).await };
-            drop(self.shared.runtime.spawn(abort));
+        if self.over || keep {
+            return;
         }
+        let (shared, upload, beginning) = (
+            self.shared.clone(),
+            self.upload.take(),
+            self.beginning.take(),
+        );
+        let abort = async move {
+            let id = match (upload, beginning) {
+                (Some(upload), _) => upload.id.clone(),
+                (None, Some(task)) => task.await.ok()?.ok()?.id,
+                (None, None) => return None,
+            };
+            shared.target.abort(&id).await.ok()
+        };
+        drop(self.shared.runtime.spawn(abort));
     }
 }

@@ -102,7 +102,7 @@ impl Default for WriteOptions {
     fn default() -> Self {
         Self {
             part_bytes: 8 << 20,
-            parallel: 6,
+            parallel: 8,
             checksum: Checksum::default(),
             attributes: Attributes::default(),
             if_none_match: false,
