@@ -167,6 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn large_parts_together_are_the_whole() {
+        let data: Vec<u8> = (0..11_000_003u32)
+            .map(|n| (n.wrapping_mul(2654435761) >> 24) as u8)
+            .collect();
+        for kind in [Checksum::Crc32, Checksum::Crc64Nvme] {
+            let parts = data.chunks(5 << 20).map(|part| kind.of(part).unwrap());
+            let sum = parts.reduce(Sum::followed_by).unwrap();
+            assert_eq!(sum, kind.of(&data).unwrap(), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn verifying() {
         let sum = Checksum::Crc64Nvme.of(b"123456789").unwrap().base64();
         let mut verifier = Verifier::new(&ChecksumAlgorithm::Crc64Nvme, &sum).unwrap();

@@ -100,7 +100,10 @@ fn run(seed: u64, tally: &Tally) {
     let note = |error: &gstneural_s3::S3Error| {
         let mut errors = tally.errors.lock().unwrap();
         *errors
-            .entry(format!("{} {:?} {}", error.operation, error.kind, error.text))
+            .entry(format!(
+                "{} {:?} {}",
+                error.operation, error.kind, error.text
+            ))
             .or_default() += 1;
     };
 

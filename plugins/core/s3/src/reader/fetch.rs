@@ -141,7 +141,7 @@ impl Fetch {
                 return Err(self.error(ErrorKind::Network, text));
             };
             let count = piece.len() as u64;
-            if !shared.window().received(self.id, piece) {
+            if !shared.window().received(self.id, &piece) {
                 return Err(self.error(ErrorKind::Server, "more bytes came than were asked for"));
             }
             self.next += count;

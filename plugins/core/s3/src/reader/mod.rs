@@ -31,7 +31,8 @@ use crate::{
 
 /// How far ahead is read.
 ///
-/// The memory held never exceeds `parallel * range_bytes` (plus one network packet a connection).
+/// The memory held never exceeds `parallel * range_bytes`, but for what the network library holds of
+/// each connection (some 100 KiB).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadOptions {
     /// Most bytes asked for at once, at least 64 KiB.
@@ -164,14 +165,13 @@ impl ObjectReader {
             verifier: Mutex::new(verifier),
         };
         if let Some(opening) = opening {
-            let plans = this.shared.window().plan(0, 0);
-            for plan in plans {
+            let mut plans = this.shared.window().plan(0, 0);
+            if !plans.is_empty() {
                 // Whether it is the same object is looked at as with every answer.
-                let fetch = Fetch::new(this.shared.clone(), &plan).opened(opening);
-                let task = this.shared.runtime.spawn(fetch.run());
-                this.shared.window().started(plan.id, task.abort_handle());
-                break;
+                let first = plans.remove(0);
+                this.spawn(&first, Fetch::new(this.shared.clone(), &first).opened(opening));
             }
+            this.begin(plans);
         }
         Ok(this)
     }
@@ -252,10 +252,13 @@ impl ObjectReader {
 
     fn begin(&self, plans: Vec<Plan>) {
         for plan in plans {
-            let fetch = Fetch::new(self.shared.clone(), &plan);
-            let task = self.shared.runtime.spawn(fetch.run());
-            self.shared.window().started(plan.id, task.abort_handle());
+            self.spawn(&plan, Fetch::new(self.shared.clone(), &plan));
         }
+    }
+
+    fn spawn(&self, plan: &Plan, fetch: Fetch) {
+        let task = self.shared.runtime.spawn(fetch.run());
+        self.shared.window().started(plan.id, task.abort_handle());
     }
 
     fn verify(&self, offset: u64, bytes: &[u8]) -> Result<(), S3Error> {

@@ -6,9 +6,6 @@
 //! behind the reader, and those of other places, are kept as long as there is room: a demuxer that
 //! reads at two places in turn finds both.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use crate::error::S3Error;
@@ -34,9 +31,8 @@ struct Range {
     end: u64,
     /// Where the chain that it belongs to begins.
     chain: u64,
-    /// What came so far, in order, with the offset of each piece.
-    pieces: VecDeque<(u64, Bytes)>,
-    received: u64,
+    /// What came so far.
+    data: Vec<u8>,
     status: Status,
     task: Option<AbortHandle>,
     /// When it was last read from, for evicting.
@@ -61,6 +57,8 @@ pub(super) struct Window {
     parallel: usize,
     next_id: u64,
     clock: u64,
+    /// The memory of the range forgotten last, for the next one.
+    spare: Vec<u8>,
 }
 
 impl Drop for Range {
@@ -78,25 +76,13 @@ impl Range {
 
     /// Copies what is there from `at` on.
     fn copy(&self, at: u64, buffer: &mut [u8]) -> usize {
-        // The first piece that reaches beyond `at`.
-        let first = self
-            .pieces
-            .partition_point(|(start, bytes)| start + bytes.len() as u64 <= at);
-        let mut done = 0;
-        for (start, bytes) in self.pieces.range(first..) {
-            let skip = (at + done as u64).saturating_sub(*start) as usize;
-            let from = bytes.get(skip..).unwrap_or_default();
-            let to = buffer.get_mut(done..).unwrap_or_default();
-            let count = from.len().min(to.len());
-            if let (Some(to), Some(from)) = (to.get_mut(..count), from.get(..count)) {
-                to.copy_from_slice(from);
-            }
-            done += count;
-            if count == 0 {
-                break;
-            }
+        let skip = at.saturating_sub(self.start) as usize;
+        let from = self.data.get(skip..).unwrap_or_default();
+        let count = from.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), from.get(..count)) {
+            to.copy_from_slice(from);
         }
-        done
+        count
     }
 }
 
@@ -110,6 +96,7 @@ impl Window {
             parallel: parallel as usize,
             next_id: 0,
             clock: 0,
+            spare: Vec::new(),
         }
     }
 
@@ -200,8 +187,7 @@ impl Window {
                 start: plan.start,
                 end: plan.end,
                 chain,
-                pieces: VecDeque::new(),
-                received: 0,
+                data: Vec::new(),
                 status: Status::Running,
                 task: None,
                 used: self.clock,
@@ -225,9 +211,16 @@ impl Window {
                 // All of it lies ahead of the reader. Alone, one range always fits.
                 return self.ranges.is_empty();
             };
-            self.ranges.retain(|r| r.id != id);
+            self.forget(id);
         }
         true
+    }
+
+    fn forget(&mut self, id: u64) {
+        if let Some(index) = self.ranges.iter().position(|r| r.id == id) {
+            let mut range = self.ranges.swap_remove(index);
+            self.spare = std::mem::take(&mut range.data);
+        }
     }
 
     /// Stops a transfer that does not serve the reader at its present place.
@@ -243,7 +236,7 @@ impl Window {
         else {
             return false;
         };
-        self.ranges.retain(|r| r.id != id);
+        self.forget(id);
         true
     }
 
@@ -254,7 +247,7 @@ impl Window {
 
     /// Bytes held.
     pub fn held(&self) -> u64 {
-        self.ranges.iter().map(|r| r.received).sum()
+        self.ranges.iter().map(|r| r.data.len() as u64).sum()
     }
 
     /// A range's transfer has a task.
@@ -266,17 +259,25 @@ impl Window {
     }
 
     /// Bytes came; `false` when nobody wants them any more, or more came than was asked for.
-    pub fn received(&mut self, id: u64, bytes: Bytes) -> bool {
+    pub fn received(&mut self, id: u64, bytes: &[u8]) -> bool {
         let Some(range) = self.ranges.iter_mut().find(|r| r.id == id) else {
             return false;
         };
-        let at = range.start + range.received;
-        let count = bytes.len() as u64;
-        if at + count > range.end {
+        let length = (range.end - range.start) as usize;
+        if range.data.len() + bytes.len() > length {
             return false;
         }
-        range.pieces.push_back((at, bytes));
-        range.received += count;
+        if range.data.capacity() == 0 {
+            // One piece of memory for a range, and the one of a range that was forgotten if it
+            // fits: the network's own pieces would hold more memory than they have bytes.
+            let mut spare = std::mem::take(&mut self.spare);
+            spare.clear();
+            if spare.capacity() < length || spare.capacity() > 2 * length {
+                spare = Vec::with_capacity(length);
+            }
+            range.data = spare;
+        }
+        range.data.extend_from_slice(bytes);
         true
     }
 
@@ -293,6 +294,7 @@ impl Window {
     /// Forgets everything and ends what is under way.
     pub fn clear(&mut self) {
         self.ranges.clear();
+        self.spare = Vec::new();
     }
 }
 
