@@ -55,7 +55,9 @@ fn playlist(server: &Server) -> String {
 /// The keys of what the playlist names.
 fn named(server: &Server) -> Vec<String> {
     let text = playlist(server);
-    let names = text.lines().filter(|l| !l.starts_with('#'));
+    let names = text
+        .lines()
+        .filter(|l| !l.is_empty() && !l.starts_with('#'));
     names.map(|name| format!("live/{name}")).collect()
 }
 
@@ -75,17 +77,14 @@ fn attributes(folder: &Path) -> Vec<String> {
 fn complaints(pipeline: &gst::Pipeline) -> Arc<Mutex<Vec<String>>> {
     let all = Arc::new(Mutex::new(Vec::new()));
     let into = all.clone();
-    pipeline
-        .bus()
-        .unwrap()
-        .set_sync_handler(move |_, message| {
-            if let gst::MessageView::Warning(w) = message.view() {
-                into.lock()
-                    .unwrap()
-                    .push(w.debug().unwrap_or_default().to_string());
-            }
-            gst::BusSyncReply::Pass
-        });
+    pipeline.bus().unwrap().set_sync_handler(move |_, message| {
+        if let gst::MessageView::Warning(w) = message.view() {
+            into.lock()
+                .unwrap()
+                .push(w.debug().unwrap_or_default().to_string());
+        }
+        gst::BusSyncReply::Pass
+    });
     all
 }
 
@@ -213,13 +212,34 @@ fn a_failing_fragment_is_an_error_and_no_playlist_names_it() {
             assert!(text.contains("AccessDenied"), "{text}");
         }
         let named = named(&server);
-        assert!(!named.iter().any(|n| n.contains("segment00002")), "{named:?}");
+        assert!(
+            !named.iter().any(|n| n.contains("segment00002")),
+            "{named:?}"
+        );
         assert!(!playlist(&server).contains("ENDLIST"));
         for key in named {
             assert!(server.get("films", &key).unwrap().is_some());
         }
         assert!(server.pending_uploads().unwrap().is_empty());
     }
+}
+
+#[test]
+fn there_is_no_eos_after_the_last_fragment_failed() {
+    let server = server();
+    let rule = Rule::new(Fault::access_denied()).key("segment00001");
+    let plan = Plan::default().latency_ms(200).rule(rule);
+    let proxy = FaultProxy::start(server.addr(), plan).unwrap();
+    let pipeline = stream(&sink(&server, Some(&proxy)), 4, "videotestsrc");
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let bus = pipeline.bus().unwrap();
+    let all = [gst::MessageType::Error, gst::MessageType::Eos];
+    let first = bus.timed_pop_filtered(common::LIMIT, &all).unwrap();
+    assert_eq!(first.type_(), gst::MessageType::Error);
+    let limit = gst::ClockTime::from_mseconds(500);
+    assert!(bus.timed_pop_filtered(limit, &all).is_none());
+    pipeline.set_state(gst::State::Null).unwrap();
+    assert_eq!(named(&server), ["live/segment00000.ts"]);
 }
 
 #[test]
@@ -295,19 +315,27 @@ fn reused(pipeline: &gst::Pipeline, sink: &gst::Element) -> gst::Element {
     sink.clone()
 }
 
+/// About 0.3 MB for each frame.
+fn one_large_fragment(sink: &gst::Element, frames: u32) -> gst::Pipeline {
+    let text = format!(
+        "videotestsrc pattern=snow num-buffers={frames} ! video/x-raw,width=640,height=480 \
+         ! x264enc speed-preset=ultrafast pass=quant quantizer=1 ! h264parse ! queue name=q"
+    );
+    let pipeline = gst::parse::launch(&text).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    pipeline.add(sink).unwrap();
+    let queue = pipeline.by_name("q").unwrap();
+    queue.link_pads(Some("src"), sink, Some("video")).unwrap();
+    pipeline
+}
+
 #[test]
 fn a_stop_in_the_middle_of_parts_leaves_no_upload() {
     let server = server();
     let proxy = FaultProxy::start(server.addr(), Plan::default().up(8 << 20)).unwrap();
     let sink = sink(&server, Some(&proxy));
     sink.set_property("target-duration", 0u32);
-    let text = "videotestsrc pattern=snow ! video/x-raw,width=640,height=480 \
-                ! x264enc speed-preset=ultrafast pass=quant quantizer=1 ! h264parse ! queue name=q";
-    let pipeline = gst::parse::launch(text).unwrap();
-    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
-    pipeline.add(&sink).unwrap();
-    let queue = pipeline.by_name("q").unwrap();
-    queue.link_pads(Some("src"), &sink, Some("video")).unwrap();
+    let pipeline = one_large_fragment(&sink, 1_000_000);
     break_off(&pipeline, |_| proxy.count(Op::UploadPart) >= 2);
     assert!(proxy.wait_until_idle(Duration::from_secs(10)));
     assert!(server.pending_uploads().unwrap().is_empty());
@@ -343,6 +371,47 @@ fn a_pause_is_no_stop() {
     let ended = play(&pipeline);
     assert!(ended.error.is_none(), "{:?}", ended.error);
     assert_eq!(named(&server).len(), 10);
+}
+
+#[test]
+fn a_pause_in_the_middle_of_a_write_loses_nothing() {
+    let server = server();
+    let proxy = FaultProxy::start(server.addr(), Plan::default().up(16 << 20)).unwrap();
+    let sink = sink(&server, Some(&proxy));
+    sink.set_property("target-duration", 0u32);
+    let pipeline = one_large_fragment(&sink, 400);
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let begun = Instant::now();
+    while proxy.count(Op::UploadPart) < 6 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing comes");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        pipeline.set_state(gst::State::Paused).unwrap();
+        pipeline
+            .state(gst::ClockTime::from_mseconds(100))
+            .0
+            .unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        pipeline.set_state(gst::State::Playing).unwrap();
+    }
+    let ended = play(&pipeline);
+    assert!(ended.error.is_none(), "{:?}", ended.error);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("segment00000.ts");
+    let bytes = server.get("films", "live/segment00000.ts").unwrap();
+    fs::write(&path, bytes.unwrap()).unwrap();
+    let probe = Command::new("ffprobe")
+        .args(["-v", "warning", "-count_frames", "-of", "csv=p=0"])
+        .args(["-show_entries", "stream=nb_read_frames"])
+        .arg(path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(probe.stdout).unwrap();
+    assert!(text.contains("400"), "{text}");
+    assert_eq!(String::from_utf8(probe.stderr).unwrap(), "");
 }
 
 #[test]
@@ -437,8 +506,11 @@ fn no_secret_is_dumped() {
     ] {
         assert!(!dump.contains(secret));
     }
-    let ended = play(&pipeline);
-    assert!(!ended.text().contains(server.secret_key()));
+    // Nor in errors.
+    sink.set_property("location", "s3://nowhere/%d.ts");
+    let text = play(&pipeline).text();
+    assert!(text.contains("NoSuchBucket"), "{text}");
+    assert!(!text.contains(server.secret_key()), "{text}");
 }
 
 #[test]

@@ -127,9 +127,7 @@ impl ElementImpl for S3HlsSink {
             .ok()?
             .name(name)
             .build();
-        let added = pad
-            .set_active(true)
-            .and_then(|()| self.obj().add_pad(&pad));
+        let added = pad.set_active(true).and_then(|()| self.obj().add_pad(&pad));
         if let Err(error) = added {
             gst::error!(CAT, imp = self, "no pad {name}: {error}");
             inner.release_request_pad(&target);
@@ -139,9 +137,7 @@ impl ElementImpl for S3HlsSink {
     }
 
     fn release_pad(&self, pad: &gst::Pad) {
-        let target = pad
-            .downcast_ref::<gst::GhostPad>()
-            .and_then(|p| p.target());
+        let target = pad.downcast_ref::<gst::GhostPad>().and_then(|p| p.target());
         let _ = pad.set_active(false);
         let _ = self.obj().remove_pad(pad);
         if let (Some(inner), Some(target)) = (self.inner(), target) {
@@ -323,10 +319,16 @@ impl S3HlsSink {
                 settings.keyframe_requests.to_value(),
             ),
         ];
+        let in_range = |pspec: &glib::ParamSpec, value: &glib::Value| {
+            let range = pspec.downcast_ref::<glib::ParamSpecUInt>();
+            let range = range.map(|p| p.minimum()..=p.maximum());
+            range.is_none_or(|r| value.get().is_ok_and(|v: u32| r.contains(&v)))
+        };
         for (name, value) in values {
             match inner.find_property(name) {
                 Some(pspec)
                     if pspec.value_type() == value.type_()
+                        && in_range(&pspec, &value)
                         && pspec.flags().contains(glib::ParamFlags::WRITABLE) =>
                 {
                     inner.set_property_from_value(name, &value);

@@ -22,7 +22,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::{Segment, S3HlsSink, location, settings::Plan};
+use super::{S3HlsSink, Segment, location, settings::Plan};
 use crate::connection::resource_error;
 
 /// Fragments that are held at a time, in whole or in part.
