@@ -232,10 +232,9 @@ impl S3HlsSink {
             Some(format!("it has no signal {signal}"))
         } else if obj.current_state() > gst::State::Null || !obj.pads().is_empty() {
             Some("hlssink has to be set before the state and before pads are asked for".into())
-        } else if let Some(parent) = element.parent() {
-            Some(format!("it is in {} already", parent.name()))
         } else {
-            None
+            let parent = element.parent();
+            parent.map(|p| format!("it is in {} already", p.name()))
         };
         if let Some(refusal) = refusal {
             let name = element.name();
