@@ -1,11 +1,11 @@
-//! What both elements have in common: where the object is and how the server is reached.
+//! What the elements have in common: where the object is and how the server is reached.
 
 use std::time::Duration;
 
 use gst::{glib, prelude::*};
 use gstneural_s3::{Connection, Credentials, ErrorKind, S3Error, S3Uri, Secret};
 
-/// The properties of both elements.
+/// The properties that the elements share.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConnectionSettings {
     location: Option<String>,
@@ -30,8 +30,47 @@ fn milliseconds(duration: Duration) -> u32 {
 }
 
 impl ConnectionSettings {
-    /// The specifications of the properties.
+    /// The specifications of the properties: object and server.
     pub fn properties() -> Vec<glib::ParamSpec> {
+        let string = |name: &'static str, nick: &'static str, blurb: &'static str| {
+            glib::ParamSpecString::builder(name)
+                .nick(nick)
+                .blurb(blurb)
+                .mutable_ready()
+                .build()
+        };
+        let boolean = |name: &'static str, nick: &'static str, blurb: &'static str| {
+            glib::ParamSpecBoolean::builder(name)
+                .nick(nick)
+                .blurb(blurb)
+                .mutable_ready()
+                .build()
+        };
+        let mut all = vec![
+            string(
+                "uri",
+                "URI",
+                "s3://BUCKET/KEY, with ?versionId=ID to read one version",
+            ),
+            string("location", "Location", "Another name of uri"),
+            boolean(
+                "uri-has-region",
+                "URI has a region",
+                "The uri is of the form s3://REGION/BUCKET/KEY (that of gst-plugin-aws)",
+            ),
+            string("bucket", "Bucket", "The bucket, where uri is not set"),
+            string(
+                "key",
+                "Key",
+                "The key as it is (not percent-encoded), where uri is not set",
+            ),
+        ];
+        all.extend(Self::server_properties());
+        all
+    }
+
+    /// Those of the way to the server alone, for what reads or writes several objects.
+    pub fn server_properties() -> Vec<glib::ParamSpec> {
         let string = |name: &'static str, nick: &'static str, blurb: &'static str| {
             glib::ParamSpecString::builder(name)
                 .nick(nick)
@@ -66,23 +105,6 @@ impl ConnectionSettings {
         };
         let default = Connection::default();
         vec![
-            string(
-                "uri",
-                "URI",
-                "s3://BUCKET/KEY, with ?versionId=ID to read one version",
-            ),
-            string("location", "Location", "Another name of uri"),
-            boolean(
-                "uri-has-region",
-                "URI has a region",
-                "The uri is of the form s3://REGION/BUCKET/KEY (that of gst-plugin-aws)",
-            ),
-            string("bucket", "Bucket", "The bucket, where uri is not set"),
-            string(
-                "key",
-                "Key",
-                "The key as it is (not percent-encoded), where uri is not set",
-            ),
             secret(
                 "access-key",
                 "Access key",
@@ -250,6 +272,12 @@ impl ConnectionSettings {
             }
         };
         let uri = uri.map_err(|e| refused(e.to_string()))?;
+        Ok((uri, self.resolve_server()?))
+    }
+
+    /// The way to the server, checked.
+    pub fn resolve_server(&self) -> Result<Connection, gst::ErrorMessage> {
+        let refused = |text: String| gst::error_msg!(gst::ResourceError::Settings, ["{}", text]);
         let mut connection = self.connection.clone();
         connection.credentials = match (&self.access_key, self.anonymous) {
             (_, true) => Credentials::Anonymous,
@@ -265,7 +293,7 @@ impl ConnectionSettings {
             }
             (None, false) => Credentials::Chain,
         };
-        Ok((uri, connection))
+        Ok(connection)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Streaming transfers from and to S3, free of GStreamer.
 //!
 //! [`ObjectReader`] reads an object anywhere, ahead of the reader and over several connections;
-//! [`ObjectWriter`] writes one in parts, several at a time. Both hold a bounded amount of memory
+//! [`ObjectWriter`] writes one in parts, several at a time; [`delete_object`] removes one. They hold a bounded amount of memory
 //! (stated at their options), try again where that helps, and end with the right bytes or with an
 //! [`S3Error`] that says what to do. All transfers of a process share one small runtime
 //! ([`runtime::handle`]) and one set of connections.
@@ -10,6 +10,7 @@
 
 mod checksum;
 mod client;
+mod delete;
 mod error;
 mod options;
 mod reader;
@@ -19,6 +20,7 @@ mod uri;
 mod writer;
 
 pub use checksum::Checksum;
+pub use delete::delete_object;
 pub use error::{ErrorKind, S3Error};
 pub use options::{Connection, Credentials, Secret};
 pub use reader::{ObjectInfo, ObjectReader, ReadOptions, ReadStats};
