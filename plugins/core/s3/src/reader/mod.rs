@@ -169,7 +169,10 @@ impl ObjectReader {
             if !plans.is_empty() {
                 // Whether it is the same object is looked at as with every answer.
                 let first = plans.remove(0);
-                this.spawn(&first, Fetch::new(this.shared.clone(), &first).opened(opening));
+                this.spawn(
+                    &first,
+                    Fetch::new(this.shared.clone(), &first).opened(opening),
+                );
             }
             this.begin(plans);
         }
