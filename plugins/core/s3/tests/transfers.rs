@@ -234,9 +234,9 @@ fn broken_connections_are_gone_on_with() {
         let got = read(&connection, &uri("a"), &ReadOptions::default()).unwrap();
         assert!(got == data, "{fault:?}");
         assert_eq!(proxy.injected(), 3);
-        // What had come is not asked for again.
+        // What had come is not asked for again (but for what a reset makes the kernel throw away).
         let sent: u64 = proxy.requests().iter().map(|r| r.response_bytes).sum();
-        assert!(sent < data.len() as u64 + (1 << 20), "{fault:?}: {sent}");
+        assert!(sent < data.len() as u64 + (3 << 20), "{fault:?}: {sent}");
     }
 }
 

@@ -402,6 +402,7 @@ impl S3Sink {
                 match &ended {
                     Some(Ok(finished)) => {
                         upload.over = true;
+                        self.post(messages::progress(&upload.writer.progress().read()));
                         self.tell_finished(&upload.uri, finished);
                     }
                     Some(Err(error)) => self.fail(upload, error),

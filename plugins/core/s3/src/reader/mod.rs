@@ -31,8 +31,8 @@ use crate::{
 
 /// How far ahead is read.
 ///
-/// The memory held never exceeds `parallel * range_bytes`, but for what the network library holds of
-/// each connection (some 100 KiB).
+/// The memory held never exceeds `parallel * range_bytes`, beside what the network library and
+/// the allocator hold for each connection (about 2 MiB).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadOptions {
     /// Most bytes asked for at once, at least 64 KiB.

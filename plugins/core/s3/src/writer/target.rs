@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -342,8 +345,11 @@ impl Target {
             };
             for upload in page.uploads() {
                 let same = upload.key() == Some(uri.key.as_str());
-                let fits =
-                    upload.checksum_algorithm() == self.options.checksum.algorithm().as_ref();
+                // Servers are known that do not say it; then the parts' own sums decide.
+                let algorithm = self.options.checksum.algorithm();
+                let fits = upload
+                    .checksum_algorithm()
+                    .is_none_or(|a| algorithm.as_ref() == Some(a));
                 let begun = upload.initiated().map(|t| (t.secs(), t.subsec_nanos()));
                 if let (true, true, Some(id)) = (same, fits, upload.upload_id())
                     && newest.as_ref().is_none_or(|(last, _)| *last <= begun)
@@ -509,18 +515,23 @@ impl Target {
         let listed = CompletedMultipartUpload::builder()
             .set_parts(Some(listed.collect()))
             .build();
+        // Servers are known that compare the whole's checksum with one of the parts' checksums. Each
+        // part was confirmed by itself, so the second try goes without that of the whole.
+        let refused = AtomicBool::new(false);
         let limit = client.connection.request_timeout * 2 + COMPLETE_A_PART * parts.len() as u32;
         let answer = retry(client.connection.attempts, |attempt| {
+            let refused = &refused;
+            let whole = sum.filter(|_| !refused.load(Relaxed));
             let request = client.sdk.complete_multipart_upload();
             let request = request.bucket(&uri.bucket).key(&uri.key);
             let request = request
                 .upload_id(&upload.id)
                 .multipart_upload(listed.clone())
                 .mpu_object_size(size as i64)
-                .set_checksum_type(sum.map(|_| ChecksumType::FullObject))
+                .set_checksum_type(whole.map(|_| ChecksumType::FullObject))
                 .set_if_none_match(options.if_none_match.then(|| "*".to_owned()))
                 .set_request_payer(client.payer());
-            let request = match (options.checksum, sum) {
+            let request = match (options.checksum, whole) {
                 (Checksum::Crc32, Some(sum)) => request.checksum_crc32(sum.base64()),
                 (Checksum::Crc64Nvme, Some(sum)) => request.checksum_crc64_nvme(sum.base64()),
                 _ => request,
@@ -533,6 +544,12 @@ impl Target {
                         Err(self.error(ErrorKind::Timeout, OPERATION, text))
                     }
                 };
+                if answer
+                    .as_ref()
+                    .is_err_and(|e| e.kind == ErrorKind::Checksum)
+                {
+                    refused.store(true, Relaxed);
+                }
                 match answer {
                     // The answer to an earlier try may have been lost on its way: then the upload
                     // is gone and the object is there.
