@@ -93,7 +93,7 @@ pub struct ObjectReader {
 
 /// What the reader and its transfers have in common.
 #[derive(Debug)]
-pub(self) struct Shared {
+struct Shared {
     client: Arc<Client>,
     uri: S3Uri,
     etag: Option<String>,
