@@ -28,7 +28,9 @@ fn uris_parse_or_are_refused_and_print_as_they_parse() {
         "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/films/a/b.mp4",
         "s3://eu-west-1/films/%F0%9F%8E%AC.mp4?version=7",
     ];
-    let alphabet: Vec<char> = "s3:/?#%&=+.-_ aZ09\u{0}\u{7f}äß\u{1f3ac}\"<>[]{}|\\^`\n".chars().collect();
+    let alphabet: Vec<char> = "s3:/?#%&=+.-_ aZ09\u{0}\u{7f}äß\u{1f3ac}\"<>[]{}|\\^`\n"
+        .chars()
+        .collect();
     let mut random = Random(42);
     let mut understood = 0;
     for round in 0..200_000 {
@@ -46,11 +48,19 @@ fn uris_parse_or_are_refused_and_print_as_they_parse() {
         let text: String = text.into_iter().collect();
         if let Ok(uri) = S3Uri::parse(&text) {
             understood += 1;
-            assert_eq!(S3Uri::parse(&uri.to_string()).as_ref(), Ok(&uri), "{text:?}");
+            assert_eq!(
+                S3Uri::parse(&uri.to_string()).as_ref(),
+                Ok(&uri),
+                "{text:?}"
+            );
         }
         if let Ok(uri) = S3Uri::parse_with_region(&text) {
             let printed = uri.to_string();
-            assert_eq!(S3Uri::parse_with_region(&printed).as_ref(), Ok(&uri), "{text:?}");
+            assert_eq!(
+                S3Uri::parse_with_region(&printed).as_ref(),
+                Ok(&uri),
+                "{text:?}"
+            );
         }
     }
     assert!(understood > 10_000, "{understood}");
@@ -71,7 +81,14 @@ fn answer(random: &mut Random) -> Vec<u8> {
         "",
     ];
     let body = bodies[random.below(bodies.len())];
-    let status = ["200 OK", "206 Partial Content", "404 Not Found", "500 Oops", "999 What", "301 Gone"];
+    let status = [
+        "200 OK",
+        "206 Partial Content",
+        "404 Not Found",
+        "500 Oops",
+        "999 What",
+        "301 Gone",
+    ];
     let head = format!(
         "HTTP/1.1 {}\r\ncontent-length: {}\r\netag: \"e\"\r\ncontent-range: bytes 0-9/10\r\n\
          last-modified: Wed, 21 Oct 2015 07:28:00 GMT\r\nx-amz-checksum-crc64nvme: AAAAAAAAAAA=\r\n\r\n",
@@ -131,7 +148,11 @@ fn answers_of_any_kind_end_in_time() {
                     resume: true,
                     ..WriteOptions::default()
                 };
-                let whole = if op == Op::PutObject { &data[..1000] } else { &data[..] };
+                let whole = if op == Op::PutObject {
+                    &data[..1000]
+                } else {
+                    &data[..]
+                };
                 write(&c, &uri("a"), options, whole).map(drop)
             }
         };
@@ -139,5 +160,8 @@ fn answers_of_any_kind_end_in_time() {
         faults += proxy.injected();
         assert!(begun.elapsed() < Duration::from_secs(20), "{op:?} {round}");
     }
-    assert!(failed > 20 && faults > 200, "{failed} failed, {faults} faults");
+    assert!(
+        failed > 20 && faults > 200,
+        "{failed} failed, {faults} faults"
+    );
 }

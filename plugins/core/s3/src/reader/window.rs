@@ -57,8 +57,8 @@ pub(super) struct Window {
     parallel: usize,
     next_id: u64,
     clock: u64,
-    /// The memory of the range forgotten last, for the next one.
-    spare: Vec<u8>,
+    /// The memory of ranges that were forgotten, for the next ones.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Drop for Range {
@@ -219,7 +219,10 @@ impl Window {
     fn forget(&mut self, id: u64) {
         if let Some(index) = self.ranges.iter().position(|r| r.id == id) {
             let mut range = self.ranges.swap_remove(index);
-            self.spare = std::mem::take(&mut range.data);
+            let data = std::mem::take(&mut range.data);
+            if data.capacity() > 0 {
+                self.spare.push(data);
+            }
         }
     }
 
@@ -270,11 +273,16 @@ impl Window {
         if range.data.capacity() == 0 {
             // One piece of memory for a range, and the one of a range that was forgotten if it
             // fits: the network's own pieces would hold more memory than they have bytes.
-            let mut spare = std::mem::take(&mut self.spare);
+            let fits = |spare: &Vec<u8>| spare.capacity() >= length;
+            let mut spare = match self.spare.iter().position(fits) {
+                Some(index) => self.spare.swap_remove(index),
+                None => {
+                    // What is too small now stays so: ranges grow.
+                    self.spare.clear();
+                    Vec::with_capacity(length)
+                }
+            };
             spare.clear();
-            if spare.capacity() < length || spare.capacity() > 2 * length {
-                spare = Vec::with_capacity(length);
-            }
             range.data = spare;
         }
         range.data.extend_from_slice(bytes);
