@@ -1,5 +1,5 @@
 //! What the tests of the transfers have in common.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
 
