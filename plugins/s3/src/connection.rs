@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gst::{glib, prelude::*};
-use gstneural_s3::{Connection, Credentials, ErrorKind, S3Error, S3Uri, Secret};
+use gstneural_s3::{Connection, Credentials, ErrorKind, S3Error, S3Uri, Secret, UriError};
 
 /// The properties that the elements share.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,32 @@ pub(crate) fn text(value: &glib::Value) -> Option<String> {
     text.filter(|t| !t.is_empty())
 }
 
+/// A property that holds a text and cannot change while the element runs.
+pub(crate) fn string(
+    name: &'static str,
+    nick: &'static str,
+    blurb: &'static str,
+) -> glib::ParamSpec {
+    glib::ParamSpecString::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .mutable_ready()
+        .build()
+}
+
+/// A property that is off unless it is switched on, and cannot change while the element runs.
+pub(crate) fn boolean(
+    name: &'static str,
+    nick: &'static str,
+    blurb: &'static str,
+) -> glib::ParamSpec {
+    glib::ParamSpecBoolean::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .mutable_ready()
+        .build()
+}
+
 fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
@@ -32,20 +58,6 @@ fn milliseconds(duration: Duration) -> u32 {
 impl ConnectionSettings {
     /// The specifications of the properties: object and server.
     pub fn properties() -> Vec<glib::ParamSpec> {
-        let string = |name: &'static str, nick: &'static str, blurb: &'static str| {
-            glib::ParamSpecString::builder(name)
-                .nick(nick)
-                .blurb(blurb)
-                .mutable_ready()
-                .build()
-        };
-        let boolean = |name: &'static str, nick: &'static str, blurb: &'static str| {
-            glib::ParamSpecBoolean::builder(name)
-                .nick(nick)
-                .blurb(blurb)
-                .mutable_ready()
-                .build()
-        };
         let mut all = vec![
             string(
                 "uri",
@@ -71,26 +83,12 @@ impl ConnectionSettings {
 
     /// Those of the way to the server alone, for what reads or writes several objects.
     pub fn server_properties() -> Vec<glib::ParamSpec> {
-        let string = |name: &'static str, nick: &'static str, blurb: &'static str| {
-            glib::ParamSpecString::builder(name)
-                .nick(nick)
-                .blurb(blurb)
-                .mutable_ready()
-                .build()
-        };
         // Not readable: what is not readable gets into no dump and no log.
         let secret = |name: &'static str, nick: &'static str, blurb: &'static str| {
             glib::ParamSpecString::builder(name)
                 .nick(nick)
                 .blurb(blurb)
                 .write_only()
-                .mutable_ready()
-                .build()
-        };
-        let boolean = |name: &'static str, nick: &'static str, blurb: &'static str| {
-            glib::ParamSpecBoolean::builder(name)
-                .nick(nick)
-                .blurb(blurb)
                 .mutable_ready()
                 .build()
         };
@@ -248,13 +246,17 @@ impl ConnectionSettings {
         }
     }
 
-    /// Takes a URI from a URI handler's caller.
-    pub fn set_uri(&mut self, uri: &str) -> Result<(), glib::Error> {
-        let read = match self.uri_has_region {
+    fn parse(&self, uri: &str) -> Result<S3Uri, UriError> {
+        match self.uri_has_region {
             true => S3Uri::parse_with_region(uri),
             false => S3Uri::parse(uri),
-        };
-        read.map_err(|e| glib::Error::new(gst::URIError::BadUri, &e.to_string()))?;
+        }
+    }
+
+    /// Takes a URI from a URI handler's caller.
+    pub fn set_uri(&mut self, uri: &str) -> Result<(), glib::Error> {
+        self.parse(uri)
+            .map_err(|e| glib::Error::new(gst::URIError::BadUri, &e.to_string()))?;
         self.location = Some(uri.to_owned());
         Ok(())
     }
@@ -263,8 +265,7 @@ impl ConnectionSettings {
     pub fn resolve(&self) -> Result<(S3Uri, Connection), gst::ErrorMessage> {
         let refused = |text: String| gst::error_msg!(gst::ResourceError::Settings, ("{}", text));
         let uri = match (&self.location, &self.bucket, &self.key) {
-            (Some(location), _, _) if self.uri_has_region => S3Uri::parse_with_region(location),
-            (Some(location), _, _) => S3Uri::parse(location),
+            (Some(location), _, _) => self.parse(location),
             (None, Some(bucket), Some(key)) => S3Uri::from_parts(bucket, key),
             _ => {
                 let text = "no object is named: set uri=s3://BUCKET/KEY, or bucket and key";

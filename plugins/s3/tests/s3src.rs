@@ -189,7 +189,7 @@ fn stopping_does_not_wait_for_a_server_that_hangs() {
     let begun = std::time::Instant::now();
     pipeline.set_state(gst::State::Null).unwrap();
     assert!(
-        begun.elapsed() < std::time::Duration::from_secs(1),
+        begun.elapsed() < std::time::Duration::from_secs(3),
         "{:?}",
         begun.elapsed()
     );

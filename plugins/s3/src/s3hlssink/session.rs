@@ -248,6 +248,12 @@ impl Session {
             let text = format!("{} is over and takes no more bytes", fragment.uri);
             return Err(glib::Error::new(gio::IOErrorEnum::Closed, &text));
         };
+        // Until the pausing thread gets the sink's lock, more buffers can come: they are put aside,
+        // each in a moment, or they would keep that thread waiting.
+        if interrupt.is_some_and(|i| i.is_cancelled()) {
+            body.rest.extend_from_slice(bytes);
+            return Ok(());
+        }
         let before = std::mem::take(&mut body.rest);
         let joined;
         let data = if before.is_empty() {

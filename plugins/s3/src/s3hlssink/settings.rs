@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use gst::{glib, prelude::*};
-use gstneural_s3::{Attributes, Checksum, Connection, S3Uri, WriteOptions};
+use gstneural_s3::{Attributes, Connection, S3Uri, WriteOptions};
 
 use super::location::Template;
 use crate::{
@@ -243,11 +243,7 @@ impl Settings {
                 self.max_files
             )));
         }
-        let checksum = match self.checksum {
-            ChecksumKind::None => Checksum::None,
-            ChecksumKind::Crc32 => Checksum::Crc32,
-            ChecksumKind::Crc64Nvme => Checksum::Crc64Nvme,
-        };
+        let checksum = self.checksum.into();
         let options = |content_type: &str, cache: &Option<String>, class: Option<&String>| {
             let attributes = Attributes {
                 content_type: Some(content_type.to_owned()),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use gst::{glib, prelude::*};
 use gstneural_s3::{Attributes, Checksum, Encryption, OnError, WriteOptions};
 
-use crate::connection::{ConnectionSettings, text};
+use crate::connection::{ConnectionSettings, boolean, string, text};
 
 /// The checksum that parts and object are sent with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
@@ -22,6 +22,16 @@ pub enum ChecksumKind {
     #[default]
     #[enum_value(name = "CRC-64/NVME", nick = "crc64nvme")]
     Crc64Nvme = 2,
+}
+
+impl From<ChecksumKind> for Checksum {
+    fn from(kind: ChecksumKind) -> Self {
+        match kind {
+            ChecksumKind::None => Checksum::None,
+            ChecksumKind::Crc32 => Checksum::Crc32,
+            ChecksumKind::Crc64Nvme => Checksum::Crc64Nvme,
+        }
+    }
 }
 
 /// How the server encrypts the object.
@@ -79,22 +89,8 @@ pub(super) struct Settings {
 pub(super) fn properties() -> &'static [glib::ParamSpec] {
     static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         let default = WriteOptions::default();
-        let string = |name: &'static str, nick: &'static str, blurb: &'static str| {
-            glib::ParamSpecString::builder(name)
-                .nick(nick)
-                .blurb(blurb)
-                .mutable_ready()
-                .build()
-        };
         let structure = |name: &'static str, nick: &'static str, blurb: &'static str| {
             glib::ParamSpecBoxed::builder::<gst::Structure>(name)
-                .nick(nick)
-                .blurb(blurb)
-                .mutable_ready()
-                .build()
-        };
-        let boolean = |name: &'static str, nick: &'static str, blurb: &'static str| {
-            glib::ParamSpecBoolean::builder(name)
                 .nick(nick)
                 .blurb(blurb)
                 .mutable_ready()
@@ -305,11 +301,7 @@ impl Settings {
             pairs.collect::<Result<Vec<_>, gst::ErrorMessage>>()
         };
         Ok(WriteOptions {
-            checksum: match self.checksum {
-                ChecksumKind::None => Checksum::None,
-                ChecksumKind::Crc32 => Checksum::Crc32,
-                ChecksumKind::Crc64Nvme => Checksum::Crc64Nvme,
-            },
+            checksum: self.checksum.into(),
             on_error: match self.on_error {
                 ErrorAction::Abort => OnError::Abort,
                 ErrorAction::Complete => OnError::Complete,

@@ -71,7 +71,6 @@ impl Fetch {
     /// Fetches the range and says in the window how it ended.
     pub async fn run(mut self) {
         let result = self.fetch().await;
-        self.shared.stats.transfer_ended();
         self.shared.window().ended(self.id, result);
         self.shared.changed.notify_waiters();
     }
@@ -141,11 +140,11 @@ impl Fetch {
                 return Err(self.error(ErrorKind::Network, text));
             };
             let count = piece.len() as u64;
+            shared.stats.received(count);
             if !shared.window().received(self.id, &piece) {
                 return Err(self.error(ErrorKind::Server, "more bytes came than were asked for"));
             }
             self.next += count;
-            shared.stats.received(count);
             shared.changed.notify_waiters();
         }
         Ok(())

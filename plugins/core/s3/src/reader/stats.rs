@@ -68,11 +68,9 @@ impl Counters {
         times.next = (next + 1) % LATENCIES;
     }
 
+    /// Before the bytes are handed on, so that no reader can see bytes that no time has passed for.
     pub fn received(&self, bytes: u64) {
         self.received.fetch_add(bytes, Relaxed);
-    }
-
-    pub fn transfer_ended(&self) {
         let mut times = self.times.lock().unwrap_or_else(|e| e.into_inner());
         times.last = Some(Instant::now());
     }

@@ -175,7 +175,8 @@ impl Target {
         Err(self.error(ErrorKind::Checksum, operation, text))
     }
 
-    fn confirmed_sum<'a>(&self, crc32: Option<&'a str>, crc64: Option<&'a str>) -> Option<&'a str> {
+    /// Of the checksums a server states, the one that is used here.
+    fn stated_sum<'a>(&self, crc32: Option<&'a str>, crc64: Option<&'a str>) -> Option<&'a str> {
         match self.options.checksum {
             Checksum::None => None,
             Checksum::Crc32 => crc32,
@@ -226,7 +227,7 @@ impl Target {
                 let mut answer = self.watched(OPERATION, &sent, request).await;
                 if let Ok(put) = &answer {
                     let answered = Confirmation {
-                        sum: self.confirmed_sum(put.checksum_crc32(), put.checksum_crc64_nvme()),
+                        sum: self.stated_sum(put.checksum_crc32(), put.checksum_crc64_nvme()),
                         etag: put.e_tag(),
                         encryption: put.server_side_encryption(),
                     };
@@ -405,11 +406,7 @@ impl Target {
                 let (Some(number), Some(size)) = (number, size) else {
                     continue;
                 };
-                let sum = match self.options.checksum {
-                    Checksum::None => None,
-                    Checksum::Crc32 => part.checksum_crc32(),
-                    Checksum::Crc64Nvme => part.checksum_crc64_nvme(),
-                };
+                let sum = self.stated_sum(part.checksum_crc32(), part.checksum_crc64_nvme());
                 listed.insert(
                     number,
                     Listed {
@@ -472,7 +469,7 @@ impl Target {
             async move {
                 let put = self.watched(OPERATION, &sent, request).await?;
                 let answered = Confirmation {
-                    sum: self.confirmed_sum(put.checksum_crc32(), put.checksum_crc64_nvme()),
+                    sum: self.stated_sum(put.checksum_crc32(), put.checksum_crc64_nvme()),
                     etag: put.e_tag(),
                     encryption: put.server_side_encryption(),
                 };
@@ -582,11 +579,7 @@ impl Target {
     /// Whether the object is there with these bytes: by its length and a checksum or a tag.
     async fn landed(&self, size: u64, sum: Option<Sum>, tag: Option<&str>) -> Option<Finished> {
         let head = self.head(true).await.ok()?;
-        let found = match self.options.checksum {
-            Checksum::None => None,
-            Checksum::Crc32 => head.checksum_crc32(),
-            Checksum::Crc64Nvme => head.checksum_crc64_nvme(),
-        };
+        let found = self.stated_sum(head.checksum_crc32(), head.checksum_crc64_nvme());
         let sum = sum.map(Sum::base64);
         let etag = head.e_tag().map(|e| e.trim_matches('"'));
         let same_length = head.content_length() == i64::try_from(size).ok();
