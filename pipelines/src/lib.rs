@@ -18,6 +18,7 @@ pub mod graph;
 pub mod ground_truth;
 pub mod job;
 pub mod ladder;
+pub mod live;
 mod location;
 pub mod models;
 pub mod mp4;

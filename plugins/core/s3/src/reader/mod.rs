@@ -56,8 +56,8 @@ impl ReadOptions {
 impl Default for ReadOptions {
     fn default() -> Self {
         Self {
-            range_bytes: 4 << 20,
-            parallel: 8,
+            range_bytes: 8 << 20,
+            parallel: 10,
             verify: true,
         }
     }

@@ -1,0 +1,1 @@
+//! Nothing: the plugins are built as dependencies.

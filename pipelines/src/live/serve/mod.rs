@@ -1,0 +1,1 @@
+//! The HTTP server: the page, playlists and segments, metrics, and what the RTMP server asks.
