@@ -245,6 +245,73 @@ fn overload_falls_back_and_loses_no_frame() {
     assert!(event.active && event.running_time.is_some());
 }
 
+/// A source's frames through one element whose properties change on the way.
+fn changed_on_the_way(properties: &str, change: impl Fn(&gst::Element, u64)) -> Vec<Vec<u8>> {
+    let caps = i420(160, 96);
+    let info = info(&caps);
+    let mut h = harness(properties, &caps);
+    let element = h.find_element("nnupscale").unwrap();
+    (0..30)
+        .map(|i| {
+            change(&element, i);
+            let b = h.push_and_pull(buffer(&info, i, true)).unwrap();
+            b.map_readable().unwrap().to_vec()
+        })
+        .collect()
+}
+
+#[test]
+fn the_split_moves_while_it_runs() {
+    let network = changed_on_the_way("", |_, _| {});
+    let classical = changed_on_the_way("strength=0.0", |_, _| {});
+    let moved = changed_on_the_way("compare=split split-pos=0.0", |element, i| {
+        let at = if (10..20).contains(&i) { 1.0 } else { 0.0 };
+        element.set_property("split-pos", at);
+    });
+    for (i, frame) in moved.iter().enumerate() {
+        let expected = if (10..20).contains(&i) {
+            &classical
+        } else {
+            &network
+        };
+        // The line where it divides is drawn over the last columns.
+        let equal = frame
+            .iter()
+            .zip(&expected[i])
+            .filter(|(a, b)| a == b)
+            .count();
+        assert!(
+            equal * 100 >= frame.len() * 97,
+            "frame {i}: {equal} of {}",
+            frame.len()
+        );
+    }
+}
+
+#[test]
+fn a_forced_fallback_comes_and_goes() {
+    let network = changed_on_the_way("", |_, _| {});
+    let classical = changed_on_the_way("strength=0.0", |_, _| {});
+    let forced = |properties| {
+        changed_on_the_way(properties, |element, i| {
+            element.set_property("force-fallback", (5..12).contains(&i));
+        })
+    };
+    let hard = forced("");
+    for (i, frame) in hard.iter().enumerate() {
+        let expected = if (5..12).contains(&i) {
+            &classical
+        } else {
+            &network
+        };
+        assert!(frame == &expected[i], "frame {i}");
+    }
+    // An hour of deadline: nothing but the property can be the reason.
+    let soft = forced("qos-mode=fallback deadline=3600000000000");
+    assert!(soft[4] == network[4] && soft[11] == classical[11]);
+    assert!(soft[6] != network[6] && soft[6] != classical[6], "a ramp");
+}
+
 #[test]
 fn drop_mode_drops_and_counts() {
     let messages = play(&format!(

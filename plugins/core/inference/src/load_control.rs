@@ -66,6 +66,11 @@ impl LoadControl {
         self.debt
     }
 
+    /// A lateness that makes it leave out the network, by the ramp.
+    pub fn limit(&self) -> Duration {
+        self.deadline + Duration::from_nanos(1)
+    }
+
     /// True while the network is left out.
     pub fn is_fallback(&self) -> bool {
         self.state == State::Fallback

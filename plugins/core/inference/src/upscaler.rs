@@ -197,10 +197,11 @@ impl Upscaler {
                 continue;
             };
             self.polish(&input, &mut item.output, weight);
-            if self.options.compare == Compare::Split {
+            let at = (item.output.width() as f32 * self.options.split) as usize;
+            // At 0 nothing of it would be seen: a viewer's switch costs nothing while it is off.
+            if self.options.compare == Compare::Split && at > 0 {
                 self.render_beside(&input)?;
                 if let Some(beside) = &self.beside {
-                    let at = (item.output.width() as f32 * self.options.split) as usize;
                     split_view(&mut item.output, &beside.as_ref(), at);
                 }
             }

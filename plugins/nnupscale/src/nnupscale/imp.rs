@@ -62,6 +62,10 @@ pub(super) struct Shared {
     latency: gst::ClockTime,
     /// What the last QoS event said: how late buffers are.
     pub lateness: Duration,
+    /// Where the split has been moved to.
+    pub split: Option<f32>,
+    /// The network is to be left out, whatever time there is.
+    pub forced: bool,
 }
 
 /// The element's instance.
@@ -89,6 +93,11 @@ impl ObjectImpl for NnUpscale {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         lock(&self.settings).set(value, pspec);
+        match pspec.name() {
+            "split-pos" => lock(&self.shared).split = value.get::<f64>().ok().map(|v| v as f32),
+            "force-fallback" => lock(&self.shared).forced = value.get().unwrap_or(false),
+            _ => {}
+        }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {

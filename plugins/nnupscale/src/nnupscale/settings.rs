@@ -162,6 +162,7 @@ pub(super) struct Settings {
     pub qos_mode: QosMode,
     pub fallback_filter: FilterMode,
     pub deadline_ns: u64,
+    pub force_fallback: bool,
     pub strength: f64,
     pub stabilize: f64,
     pub compare: CompareMode,
@@ -189,6 +190,7 @@ impl Default for Settings {
             qos_mode: QosMode::default(),
             fallback_filter: FilterMode::default(),
             deadline_ns: 0,
+            force_fallback: false,
             strength: DEFAULT_STRENGTH,
             stabilize: 0.0,
             compare: CompareMode::default(),
@@ -263,6 +265,7 @@ impl Settings {
             "qos-mode" => put(&mut self.qos_mode, value),
             "fallback-filter" => put(&mut self.fallback_filter, value),
             "deadline" => put(&mut self.deadline_ns, value),
+            "force-fallback" => put(&mut self.force_fallback, value),
             "strength" => put(&mut self.strength, value),
             "stabilize" => put(&mut self.stabilize, value),
             "compare" => put(&mut self.compare, value),
@@ -293,6 +296,7 @@ impl Settings {
             "qos-mode" => self.qos_mode.to_value(),
             "fallback-filter" => self.fallback_filter.to_value(),
             "deadline" => self.deadline_ns.to_value(),
+            "force-fallback" => self.force_fallback.to_value(),
             "strength" => self.strength.to_value(),
             "stabilize" => self.stabilize.to_value(),
             "compare" => self.compare.to_value(),
@@ -391,6 +395,11 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .nick("Deadline")
                 .blurb("Delay in ns that may build up before qos-mode acts, 0 = three frames")
                 .mutable_ready()
+                .build(),
+            glib::ParamSpecBoolean::builder("force-fallback")
+                .nick("Force fallback")
+                .blurb("Take the classical upscale while this is set, for example to leave the processor to another stream; with the ramp of qos-mode, if that is on")
+                .mutable_playing()
                 .build(),
             glib::ParamSpecDouble::builder("strength")
                 .nick("Strength")

@@ -164,11 +164,20 @@ impl NnUpscale {
 
     /// The weight of the network for the next frame; None drops it.
     fn decide(&self, stream: &mut Stream, messages: &mut Vec<gst::Message>) -> Option<f32> {
+        let (mut lateness, forced, split) = {
+            let mut shared = lock(&self.shared);
+            (shared.lateness, shared.forced, shared.split.take())
+        };
+        if let Some(split) = split {
+            stream.upscaler.set_split(split);
+        }
         let Some(control) = &mut stream.control else {
-            return Some(1.0);
+            return Some(if forced { 0.0 } else { 1.0 });
         };
         let was = control.is_fallback();
-        let lateness = lock(&self.shared).lateness;
+        if forced {
+            lateness = lateness.max(control.limit());
+        }
         let decision = control.decide(lateness);
         let active = control.is_fallback();
         if was != active {
