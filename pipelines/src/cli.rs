@@ -7,6 +7,7 @@ use crate::compare::args::{Compare, Task, command_line};
 use crate::compare::{self, upscale as upscalers};
 use crate::failure::{Exit, Failure};
 use crate::ladder::{self, Ladder};
+use crate::live;
 use crate::rates;
 use crate::report::Reporter;
 use crate::{doctor, job, models, plugins};
@@ -14,7 +15,8 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use upscale::{Upscale, parse_size};
+use upscale::Upscale;
+pub(crate) use upscale::parse_size;
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
@@ -43,6 +45,8 @@ enum Command {
     /// Encode a clip with several encoders and qualities: rate-distortion curves, BD-rates
     #[command(after_help = EXIT_CODES)]
     Ladder(Box<Ladder>),
+    /// Live: RTMP or SRT in, upscaled adaptive HLS out
+    Live(Box<live::args::Live>),
     /// The networks: which there are, whether they load, how fast they are
     Models {
         #[command(subcommand)]
@@ -135,6 +139,10 @@ pub fn run() -> i32 {
         Command::Ladder(args) => {
             reporter = Reporter::new(args.common.json, args.common.quiet);
             ladder::run(&args, &command_line(), &signals()?, &mut reporter)
+        }
+        Command::Live(args) => {
+            reporter = Reporter::new(args.json, args.quiet);
+            live::app::run(&args, &signals()?, &mut reporter)
         }
         Command::Models { what, model_dir } => {
             let dir = model_dir.as_deref();

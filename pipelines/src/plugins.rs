@@ -47,6 +47,11 @@ pub fn ensure_s3() -> Result<(), Failure> {
     ensure("s3sink", "s3")
 }
 
+/// Makes `cmafmux` known to GStreamer: from its plugin path, else from beside the program.
+pub fn ensure_cmafmux() -> Result<(), Failure> {
+    ensure("cmafmux", "fmp4")
+}
+
 fn ensure(element: &str, plugin: &str) -> Result<(), Failure> {
     let known = || gst::ElementFactory::find(element).is_some();
     if known() {

@@ -3,7 +3,20 @@
 //! [`ingest`] is the RTMP server and its keys, [`hls`] the playlists and segments, [`serve`] the
 //! page, the metrics and what the RTMP server asks, [`status`] what is known of a stream.
 
+pub mod app;
+pub mod args;
+pub mod choose;
+pub mod cuts;
+pub mod feed;
 pub mod hls;
 pub mod ingest;
+pub mod ladder;
+pub mod run;
 pub mod serve;
+pub mod settings;
+pub mod sinks;
+pub mod slots;
+pub mod source;
 pub mod status;
+pub mod stream;
+pub mod work;

@@ -1,0 +1,459 @@
+//! From the demuxer to the run: packets with times from zero, a bounded backlog, and what changes
+//! on the way.
+//!
+//! A publisher's stream is cut into runs: one goes from a keyframe until something changes that
+//! the graph cannot follow (size, codec, audio that appears, a jump of the times) or the end.
+
+use super::cuts::Arrivals;
+use gst::prelude::*;
+use std::collections::VecDeque;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Bytes held before a run takes them.
+const BACKLOG_BYTES: usize = 64 << 20;
+/// How long audio is waited for once there is video.
+const AUDIO_WAIT: Duration = Duration::from_millis(1500);
+/// Without a frame for longer, a new run begins: a segment would be longer than it may be.
+const JUMP_NS: u64 = 450_000_000;
+/// Without video for longer, sound alone does not go on.
+const ALONE_NS: u64 = 5_000_000_000;
+/// Behind the other stream by this much, a stream is told to have a gap.
+const GAP_NS: u64 = 2_000_000_000;
+/// The time over which a publisher's bit rate is taken.
+const RATE_WINDOW: Duration = Duration::from_secs(5);
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Video.
+    Video,
+    /// Audio.
+    Audio,
+}
+
+/// Why a run ends though the publisher goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Another size or codec of the video.
+    Video,
+    /// Another codec of the audio, or audio that appeared.
+    Audio,
+    /// The times jumped.
+    Times,
+    /// The video stopped and the sound did not.
+    NoVideo,
+    /// Keyframes are too far apart to pass the packets through.
+    Keyframes,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Video => "the video's size or codec changed",
+            Self::Audio => "the audio changed",
+            Self::Times => "frames are missing, or the publisher's times jumped",
+            Self::NoVideo => "the video stopped and the sound did not",
+            Self::Keyframes => "keyframes are too far apart to pass them through",
+        })
+    }
+}
+
+/// What the stream has to know.
+#[derive(Debug)]
+pub enum Event {
+    /// A run can begin.
+    Ready {
+        /// To be given back when it is attached.
+        generation: u64,
+        /// Caps of the video.
+        video: gst::Caps,
+        /// Caps of the audio, if there is some.
+        audio: Option<gst::Caps>,
+    },
+    /// The run has got its last packet; another will follow.
+    Changed(Change),
+    /// The publisher sends more than is allowed, or what cannot be used.
+    Refused(String),
+}
+
+/// Where a run's packets go.
+#[derive(Debug, Clone)]
+pub struct Inlets {
+    /// Video.
+    pub video: gst_app::AppSrc,
+    /// Audio, if there is some.
+    pub audio: Option<gst_app::AppSrc>,
+    /// Told of each video frame.
+    pub arrivals: Arc<Arrivals>,
+    /// Where packets are passed through, keyframes are asked whether they may come that late.
+    pub keyframes: Option<Arc<super::cuts::Cuts>>,
+}
+
+struct Packet {
+    kind: Kind,
+    buffer: gst::Buffer,
+    pts: u64,
+    dts: u64,
+}
+
+enum State {
+    /// Until what there is, is known. `since` is when the first keyframe came.
+    Gathering { since: Option<Instant> },
+    /// Known, and the run is being built.
+    Waiting,
+    /// On its way.
+    Running { inlets: Inlets, base: u64, video: u64, audio: u64 },
+    /// Nothing is taken any more.
+    Over,
+}
+
+struct Inner {
+    state: State,
+    video: Option<gst::Caps>,
+    audio: Option<gst::Caps>,
+    backlog: VecDeque<Packet>,
+    bytes: usize,
+    generation: u64,
+    last_video: Option<u64>,
+    last_packet: Instant,
+    opened: Instant,
+    began: SystemTime,
+    window: (Instant, u64),
+    events: Sender<Event>,
+}
+
+/// The two ends: the demuxer's threads push, the stream's thread attaches runs.
+pub struct Feed {
+    inner: Mutex<Inner>,
+    max_bps: u64,
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed").finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What of the caps makes a difference to a run.
+fn essence(caps: &gst::Caps) -> gst::Caps {
+    let mut caps = caps.clone();
+    for structure in caps.make_mut().iter_mut() {
+        for field in [
+            "framerate", "profile", "level", "streamheader", "codec_data", "parsed", "bitrate",
+            "chroma-format", "bit-depth-luma", "bit-depth-chroma", "lcevc", "coded-picture-structure",
+            "interlace-mode", "colorimetry", "base-profile", "framed", "chroma-site",
+        ] {
+            structure.remove_field(field);
+        }
+    }
+    caps
+}
+
+impl Feed {
+    /// `max_bps`: bits per second a publisher may send on the average of five seconds.
+    pub fn new(max_bps: u64, events: Sender<Event>) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self {
+            inner: Mutex::new(Inner {
+                state: State::Gathering { since: None },
+                video: None,
+                audio: None,
+                backlog: VecDeque::new(),
+                bytes: 0,
+                generation: 0,
+                last_video: None,
+                last_packet: now,
+                opened: now,
+                began: SystemTime::now(),
+                window: (now, 0),
+                events,
+            }),
+            max_bps,
+        })
+    }
+
+    /// How long nothing has come.
+    pub fn idle(&self) -> Duration {
+        lock(&self.inner).last_packet.elapsed()
+    }
+
+    /// Whether sound has come for this long, and no video.
+    pub fn only_audio(&self, time: Duration) -> bool {
+        let inner = lock(&self.inner);
+        inner.video.is_none() && inner.audio.is_some() && inner.opened.elapsed() > time
+    }
+
+    /// Takes no more; the run gets its end.
+    pub fn close(&self) {
+        let mut inner = lock(&self.inner);
+        inner.end_run();
+        inner.state = State::Over;
+        inner.backlog.clear();
+        inner.bytes = 0;
+    }
+
+    /// A packet with its caps and running times.
+    pub fn push(&self, kind: Kind, sample: &gst::SampleRef) {
+        let (Some(buffer), Some(caps)) = (sample.buffer_owned(), sample.caps_owned()) else {
+            return;
+        };
+        let Some(segment) = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>()) else {
+            return;
+        };
+        let running = |t: Option<gst::ClockTime>| segment.to_running_time(t).map(|t| t.nseconds());
+        let Some(pts) = running(buffer.pts()).or_else(|| running(buffer.dts())) else {
+            return;
+        };
+        let dts = running(buffer.dts()).unwrap_or(pts).min(pts);
+        let mut inner = lock(&self.inner);
+        inner.last_packet = Instant::now();
+        if !inner.within(buffer.size(), self.max_bps) {
+            let text = format!(
+                "the publisher sends more than the {} kbit/s that are allowed",
+                self.max_bps / 1000
+            );
+            inner.refuse(text);
+            return;
+        }
+        inner.caps(kind, caps);
+        let packet = Packet { kind, buffer, pts, dts };
+        inner.take(packet);
+    }
+
+    /// Connects a run that was built for what [`Event::Ready`] said; before anything goes to it,
+    /// `began` is told the wall-clock time of its first frame.
+    pub fn attach(&self, generation: u64, inlets: Inlets, began: impl FnOnce(SystemTime)) {
+        let mut inner = lock(&self.inner);
+        if !matches!(inner.state, State::Waiting) || inner.generation != generation {
+            // Over, or changed meanwhile: the run ends with nothing.
+            let _ = inlets.video.end_of_stream();
+            if let Some(audio) = &inlets.audio {
+                let _ = audio.end_of_stream();
+            }
+            return;
+        }
+        began(inner.began);
+        let base = inner.backlog.front().map_or(0, |p| p.dts);
+        inner.state = State::Running { inlets, base, video: 0, audio: 0 };
+        let backlog = std::mem::take(&mut inner.backlog);
+        inner.bytes = 0;
+        for packet in backlog {
+            inner.take(packet);
+        }
+    }
+
+    /// Ends the run, and begins another with the next keyframe.
+    pub fn renew(&self) {
+        let mut inner = lock(&self.inner);
+        if !matches!(inner.state, State::Over) {
+            inner.end_run();
+            inner.gather();
+        }
+    }
+}
+
+impl Inner {
+    fn within(&mut self, bytes: usize, max_bps: u64) -> bool {
+        let (begun, sum) = &mut self.window;
+        *sum += bytes as u64;
+        let elapsed = begun.elapsed();
+        // A connection begins with what the server kept, which is allowed to come at once.
+        let allowed = max_bps as f64 / 8.0 * RATE_WINDOW.as_secs_f64() * 2.0;
+        if *sum as f64 > allowed {
+            return false;
+        }
+        if elapsed >= RATE_WINDOW {
+            let rate = *sum as f64 * 8.0 / elapsed.as_secs_f64();
+            self.window = (Instant::now(), 0);
+            return rate <= max_bps as f64;
+        }
+        true
+    }
+
+    fn send(&self, event: Event) {
+        // Nobody listens any more: the stream is over.
+        let _ = self.events.send(event);
+    }
+
+    fn refuse(&mut self, text: String) {
+        if !matches!(self.state, State::Over) {
+            self.end_run();
+            self.state = State::Over;
+            self.send(Event::Refused(text));
+        }
+    }
+
+    fn caps(&mut self, kind: Kind, caps: gst::Caps) {
+        let slot = match kind {
+            Kind::Video => &mut self.video,
+            Kind::Audio => &mut self.audio,
+        };
+        if slot.as_ref() == Some(&caps) {
+            return;
+        }
+        let differs = slot.as_ref().is_none_or(|old| essence(old) != essence(&caps));
+        *slot = Some(caps);
+        if !differs {
+            return;
+        }
+        match &self.state {
+            // A run that is being built is for something else then: it gets nothing.
+            State::Running { .. } | State::Waiting => self.restart(match kind {
+                Kind::Video => Change::Video,
+                Kind::Audio => Change::Audio,
+            }),
+            _ => {}
+        }
+    }
+
+    /// Ends the run and gathers for another.
+    fn restart(&mut self, why: Change) {
+        self.end_run();
+        self.gather();
+        self.send(Event::Changed(why));
+    }
+
+    fn gather(&mut self) {
+        self.generation += 1;
+        self.backlog.clear();
+        self.bytes = 0;
+        self.last_video = None;
+        self.state = State::Gathering { since: None };
+    }
+
+    fn end_run(&mut self) {
+        if let State::Running { inlets, .. } = &self.state {
+            let _ = inlets.video.end_of_stream();
+            if let Some(audio) = &inlets.audio {
+                let _ = audio.end_of_stream();
+            }
+        }
+    }
+
+    fn take(&mut self, packet: Packet) {
+        if packet.kind == Kind::Video {
+            let jumped = self.last_video.is_some_and(|last| {
+                packet.dts > last + JUMP_NS || packet.dts < last
+            });
+            if jumped && matches!(self.state, State::Running { .. } | State::Waiting) {
+                self.restart(Change::Times);
+            }
+            self.last_video = Some(packet.dts);
+        }
+        match &self.state {
+            State::Running { .. } => self.forward(packet),
+            State::Over => {}
+            State::Gathering { .. } | State::Waiting => {
+                self.keep(packet);
+                self.look();
+            }
+        }
+    }
+
+    /// Into the backlog, which begins with a keyframe.
+    fn keep(&mut self, packet: Packet) {
+        let key = packet.kind == Kind::Video
+            && !packet.buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        if let State::Gathering { since } = &mut self.state
+            && since.is_none()
+        {
+            if !key {
+                return;
+            }
+            *since = Some(Instant::now());
+            self.began = SystemTime::now();
+        }
+        self.bytes += packet.buffer.size();
+        self.backlog.push_back(packet);
+        if self.bytes > BACKLOG_BYTES {
+            self.refuse("the stream cannot be taken up fast enough".into());
+        }
+    }
+
+    fn look(&mut self) {
+        let State::Gathering { since: Some(since) } = self.state else {
+            return;
+        };
+        let span = match (self.backlog.front(), self.backlog.back()) {
+            (Some(first), Some(last)) => last.pts.saturating_sub(first.pts),
+            _ => 0,
+        };
+        let waited = since.elapsed() >= AUDIO_WAIT || span >= AUDIO_WAIT.as_nanos() as u64;
+        if let Some(video) = &self.video
+            && (self.audio.is_some() || waited)
+        {
+            let event = Event::Ready {
+                generation: self.generation,
+                video: video.clone(),
+                audio: self.audio.clone(),
+            };
+            self.state = State::Waiting;
+            self.send(event);
+        }
+    }
+
+    fn forward(&mut self, mut packet: Packet) {
+        let State::Running { inlets, base, video, audio } = &mut self.state else {
+            return;
+        };
+        if packet.pts < *base {
+            return;
+        }
+        let (pts, dts) = (packet.pts - *base, packet.dts.saturating_sub(*base));
+        let buffer = packet.buffer.make_mut();
+        buffer.set_pts(gst::ClockTime::from_nseconds(pts));
+        buffer.set_dts(gst::ClockTime::from_nseconds(dts));
+        let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        // A full inlet drops by itself, and one that is stopping has no use for more.
+        match packet.kind {
+            Kind::Video => {
+                if let Some(cuts) = &inlets.keyframes {
+                    let late = match key {
+                        true => cuts.keyframe(pts).is_err(),
+                        false => cuts.since_last(pts) > cuts.longest_ns(),
+                    };
+                    if late {
+                        self.restart(Change::Keyframes);
+                        // It may be the keyframe that the next run begins with.
+                        return self.take(packet);
+                    }
+                }
+                inlets.arrivals.add(pts);
+                *video = (*video).max(dts);
+                let _ = inlets.video.push_buffer(packet.buffer);
+                if let Some(src) = &inlets.audio {
+                    bridge(src, audio, *video);
+                }
+            }
+            Kind::Audio => {
+                if let Some(src) = &inlets.audio {
+                    *audio = (*audio).max(pts);
+                    if *audio > *video + ALONE_NS {
+                        self.restart(Change::NoVideo);
+                        return;
+                    }
+                    let _ = src.push_buffer(packet.buffer);
+                    bridge(&inlets.video, video, *audio);
+                }
+            }
+        }
+    }
+}
+
+/// Tells the muxers not to wait for a stream of which nothing comes.
+fn bridge(src: &gst_app::AppSrc, at: &mut u64, other: u64) {
+    if other > *at + GAP_NS {
+        let until = other - GAP_NS / 2;
+        let gap = gst::event::Gap::builder(gst::ClockTime::from_nseconds(*at))
+            .duration(gst::ClockTime::from_nseconds(until - *at))
+            .build();
+        src.send_event(gap);
+        *at = until;
+    }
+}
