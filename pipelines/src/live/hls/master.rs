@@ -151,7 +151,7 @@ fn write(text: &mut String, renditions: &[Stated]) -> std::fmt::Result {
         }
         writeln!(text, ",URI=\"{name}/index.m3u8\"")?;
     }
-    let in_group = |r: &&Stated| !(r.spec.kind.is_audio() && !group.is_empty());
+    let in_group = |r: &&Stated| !r.spec.kind.is_audio() || group.is_empty();
     let mut variants: Vec<&Stated> = renditions.iter().filter(in_group).collect();
     variants.sort_by_key(|r| std::cmp::Reverse((pixels(&r.spec.kind), r.peak_bps)));
     for variant in variants {

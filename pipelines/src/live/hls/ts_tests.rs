@@ -107,7 +107,12 @@ fn each_segment_can_be_decoded_by_itself() {
     let (mut frames, mut sounds) = (0, 0);
     for (n, segment) in segments.iter().enumerate() {
         assert_eq!(segment.bytes.len() % 188, 0);
-        assert_eq!(segment.duration, Duration::from_secs(2), "{n}");
+        // The last one's end is not known to the tick.
+        let off = segment.duration.abs_diff(Duration::from_secs(2));
+        assert!(
+            off < Duration::from_micros(if n < 4 { 1 } else { 25 }),
+            "{n}: {off:?}"
+        );
         let pid = |at: usize| {
             u16::from(segment.bytes[at + 1] & 0x1f) << 8 | u16::from(segment.bytes[at + 2])
         };

@@ -92,10 +92,10 @@ impl Pes {
 /// A table that comes again and again, and the packets it came in.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    packets: Vec<Packet>,
+    arriving: Vec<Packet>,
     section: Vec<u8>,
     /// The packets of the last complete one.
-    last: Vec<Packet>,
+    packets: Vec<Packet>,
 }
 
 impl Table {
@@ -106,10 +106,10 @@ impl Table {
             self.forget();
             let (pointer, rest) = payload.split_first()?;
             payload = rest.get(usize::from(*pointer)..)?;
-        } else if self.packets.is_empty() {
+        } else if self.arriving.is_empty() {
             return None;
         }
-        self.packets.push(*packet);
+        self.arriving.push(*packet);
         self.section.extend_from_slice(payload);
         let [_, l1, l2, ..] = *self.section.as_slice() else {
             return None;
@@ -123,21 +123,21 @@ impl Table {
             return None;
         }
         self.section.truncate(length);
-        let complete = std::mem::take(&mut self.packets);
+        let complete = std::mem::take(&mut self.arriving);
         if crc(&self.section) != 0 {
             return None;
         }
-        self.last = complete;
+        self.packets = complete;
         Some(&self.section)
     }
 
     /// The packets of the last complete one.
     pub fn packets(&self) -> &[Packet] {
-        &self.last
+        &self.packets
     }
 
     fn forget(&mut self) {
-        self.packets.clear();
+        self.arriving.clear();
         self.section.clear();
     }
 }
