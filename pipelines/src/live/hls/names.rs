@@ -2,11 +2,30 @@
 //! them for ever: each begins with a stamp of the moment at which the publisher started.
 
 use super::options::Container;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// A stamp that no publisher of this process has had: the time in seconds, or the next one that is
+/// free. A stream may end and begin again within a second.
+pub(super) fn fresh_stamp() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let before = NEXT.fetch_max(now, Ordering::SeqCst).max(now);
+    // Between the two, another thread may have taken it.
+    let mut mine = before;
+    while let Err(other) = NEXT.compare_exchange(mine, mine + 1, Ordering::SeqCst, Ordering::SeqCst)
+    {
+        mine = other;
+    }
+    stamp(mine)
+}
+
 /// Seconds since 1970 in base 36: six characters until 2038, and longer later.
-pub(super) fn stamp(now: SystemTime) -> String {
-    let mut left = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+fn stamp(seconds: u64) -> String {
+    let mut left = seconds;
     let mut digits = Vec::new();
     while left > 0 || digits.is_empty() {
         let digit = u32::try_from(left % 36).unwrap_or_default();
@@ -38,16 +57,28 @@ pub(super) fn init(stamp: &str, number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn stamps_are_in_base_36() {
-        let at = |s| stamp(UNIX_EPOCH + Duration::from_secs(s));
-        assert_eq!(at(0), "0");
-        assert_eq!(at(35), "z");
-        assert_eq!(at(36), "10");
-        assert_eq!(at(1_800_000_000), "tro8w0");
-        assert_eq!(stamp(UNIX_EPOCH - Duration::from_secs(1)), "0");
+        assert_eq!(stamp(0), "0");
+        assert_eq!(stamp(35), "z");
+        assert_eq!(stamp(36), "10");
+        assert_eq!(stamp(1_800_000_000), "tro8w0");
+    }
+
+    #[test]
+    fn no_stamp_is_given_twice() {
+        let threads: Vec<_> = (0..8)
+            .map(|_| std::thread::spawn(|| (0..100).map(|_| fresh_stamp()).collect::<Vec<_>>()))
+            .collect();
+        let mut all: Vec<String> = threads
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 800);
     }
 }

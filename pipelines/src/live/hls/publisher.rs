@@ -141,7 +141,7 @@ impl Publisher {
         }
         let store: Arc<dyn Store> = Arc::from(store);
         let queue = Arc::new(Queue::new(options.queue));
-        let stamp = names::stamp(SystemTime::now());
+        let stamp = names::fresh_stamp();
         let worker = Worker::new(store.clone(), queue.clone(), stream_name, &stamp, &options);
         let thread = std::thread::Builder::new()
             .name(format!("hls-{stream_name}"))
@@ -383,7 +383,8 @@ impl Publisher {
         self.queue.reached(rendition)
     }
 
-    /// Sets what is called, on the thread that writes, when a segment can be fetched.
+    /// Sets what is called, on the thread that writes, when a segment can be fetched. It is kept as
+    /// long as the publisher: what it holds must not hold the publisher in turn.
     pub fn on_published(&self, told: impl Fn(&Published) + Send + Sync + 'static) {
         self.queue.on_published(Arc::new(told));
     }
