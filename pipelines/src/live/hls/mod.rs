@@ -18,8 +18,12 @@ mod utc;
 mod worker;
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod playlist_tests;
 #[cfg(test)]
 mod publisher_tests;
+#[cfg(test)]
+mod test_store;
 #[cfg(test)]
 mod ts_tests;

@@ -278,3 +278,43 @@ fn nothing_that_comes_breaks_it() {
     }
     assert!(found > 1000, "{found}");
 }
+
+#[test]
+fn sound_that_is_under_way_at_a_cut_stays_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let clean = split(clip(), 188);
+    let mut packets: Vec<&[u8]> = clip().chunks(188).collect();
+    let pid = |p: &[u8]| u16::from(p[1] & 0x1f) << 8 | u16::from(p[2]);
+    let starts = |p: &[u8]| p[1] & 0x40 != 0;
+    let keyframe = |p: &[u8]| starts(p) && p[3] & 0x20 != 0 && p[4] > 0 && p[5] & 0x40 != 0;
+    let video = packets
+        .iter()
+        .find(|p| keyframe(p))
+        .map(|p| pid(p))
+        .unwrap();
+    let is_sound = |p: &[u8]| pid(p) > 0x1f && pid(p) != video && p[3] & 0x10 != 0;
+    let cuts: Vec<usize> = (1..packets.len())
+        .filter(|i| keyframe(packets[*i]) && pid(packets[*i]) == video)
+        .collect();
+    let mut moved = 0;
+    for cut in cuts.into_iter().skip(1) {
+        let last = (0..cut).rev().find(|i| is_sound(packets[*i])).unwrap();
+        if !starts(packets[last]) {
+            // The last packet of a PES packet comes after the keyframe has begun.
+            packets[last..=cut].rotate_left(1);
+            moved += 1;
+        }
+    }
+    assert!(moved > 4, "{moved}");
+    let sorted = |segment: &TsSegment| {
+        let mut all: Vec<Vec<u8>> = segment.bytes.chunks(188).map(<[u8]>::to_vec).collect();
+        all.sort_unstable();
+        all
+    };
+    let segments = split(&packets.concat(), 1316);
+    assert_eq!(segments.len(), clean.len());
+    for (n, (segment, clean)) in segments.iter().zip(&clean).enumerate() {
+        assert!(sorted(segment) == sorted(clean), "segment {n}");
+        assert_eq!(ffmpeg(dir.path(), &segment.bytes), "", "segment {n}");
+    }
+}
