@@ -332,15 +332,13 @@ fn configuration(options: &Options, module: &Path, port: u16) -> Result<String, 
     if !(1..=10_000).contains(&options.connections) {
         return Err(Failure::usage("1 to 10000 connections are possible"));
     }
-    // Players come from here whatever publishers' address is.
-    let mut listen = vec![SocketAddr::new(options.address, port)];
-    let here = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
-    if !matches!(options.address, IpAddr::V4(a) if a.is_unspecified() || a == Ipv4Addr::LOCALHOST) {
-        listen.push(here);
-    }
-    let listen: Vec<String> = listen
+    let listen: Vec<String> = listens(options.address, port)
         .iter()
-        .map(|a| format!("        listen {a};"))
+        .map(|at| match at {
+            SocketAddr::V4(_) => format!("        listen {at};"),
+            // Else it would take the other family's addresses as well.
+            SocketAddr::V6(_) => format!("        listen {at} ipv6only=on;"),
+        })
         .collect();
     // As root, the process that parses what comes from outside is nobody.
     let user = if root() { "user nobody nogroup;" } else { "" };
@@ -355,6 +353,18 @@ fn configuration(options: &Options, module: &Path, port: u16) -> Result<String, 
         .replace("@PLAY@", "            allow play 127.0.0.1;")
         .replace("@UPDATE@", &UPDATE_S.to_string())
         .replace("@CONTROL@", &options.control))
+}
+
+/// What to listen on: what was asked for, and loopback in any case, for players come from there. All
+/// addresses of IPv6 means those of IPv4 as well, as usual.
+fn listens(address: IpAddr, port: u16) -> Vec<SocketAddr> {
+    let mut all = vec![address];
+    match address {
+        IpAddr::V4(a) if a.is_unspecified() || a == Ipv4Addr::LOCALHOST => {}
+        IpAddr::V6(a) if a.is_unspecified() => all.push(Ipv4Addr::UNSPECIFIED.into()),
+        _ => all.push(Ipv4Addr::LOCALHOST.into()),
+    }
+    all.into_iter().map(|a| SocketAddr::new(a, port)).collect()
 }
 
 /// Whether we are root, as the owner of our own entry in `/proc` says.
