@@ -547,3 +547,30 @@ fn what_cannot_be_served_is_said_at_the_start() {
     });
     assert!(taken.contains("another program"), "{taken}");
 }
+
+/// For looking at the page by hand: serves `GST_NEURAL_SERVE_DIR` for ten minutes. `cam` is a stream
+/// there, with `cam/master.m3u8`.
+#[test]
+#[ignore = "for a person"]
+fn serve_a_folder() {
+    let folder = std::env::var_os("GST_NEURAL_SERVE_DIR").unwrap();
+    let fake = Arc::new(Fake {
+        streams: vec![
+            stream("cam", Phase::Live),
+            stream("away", Phase::Waiting),
+            gst_neural::live::status::Stream {
+                error: Some("the publisher sends 1920x1080, which is more than --max-size".into()),
+                ..stream("broken", Phase::Failed)
+            },
+        ]
+        .into(),
+        ..Fake::default()
+    });
+    let options = Options {
+        out: Some(folder.into()),
+        ..Options::default()
+    };
+    let server = Server::start(options, fake).unwrap();
+    println!("{}", server.url());
+    std::thread::sleep(Duration::from_secs(600));
+}

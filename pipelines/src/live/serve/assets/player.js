@@ -35,6 +35,7 @@
 
   function notice(title, more, busy) {
     at('notice').hidden = !title;
+    video.controls = !title;
     if (!title) return;
     text('notice-title', title);
     text('notice-text', more || '');
@@ -223,7 +224,7 @@
     at('badge').dataset.phase = stream ? stream.phase : 'waiting';
     text('badge', stream ? stream.phase : 'waiting');
     text('title', stream ? stream.name : '');
-    text('fps', live ? stream.fps.toFixed(1) : '–');
+    text('fps', live ? `${stream.fps.toFixed(1)} fps` : '–');
     text('source', stream && stream.width ? `${stream.width}×${stream.height}${stream.audio ? '' : ', no sound'}` : '–');
     text('ready', live ? seconds(stream.delay_s) : '–');
     text('model', stream && stream.model ? stream.model : '–');
@@ -238,8 +239,10 @@
     at('both').disabled = !live;
     at('after').disabled = !live;
     at('halves').hidden = !(compare && playing);
-    at('error').hidden = !(stream && stream.error);
-    if (stream && stream.error) text('error', stream.error);
+    // Of a stream that has failed, the screen itself says why.
+    const complaint = stream && stream.phase !== 'failed' ? stream.error : null;
+    at('error').hidden = !complaint;
+    if (complaint) text('error', complaint);
   }
 
   // --- the server ------------------------------------------------------------
