@@ -548,6 +548,88 @@ fn what_cannot_be_served_is_said_at_the_start() {
     assert!(taken.contains("another program"), "{taken}");
 }
 
+#[test]
+fn too_many_connections_wait_and_nginx_is_heard_all_the_same() {
+    let rig = rig();
+    let mut silent: Vec<TcpStream> = (0..256)
+        .map(|_| TcpStream::connect(rig.at).unwrap())
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let at = rig.at;
+    let waits = std::thread::spawn(move || get(at, "/healthz").code);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(!waits.is_finished());
+    let url = rig.server.control_url().to_owned();
+    let (inner, path) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let answer = request(
+        inner.parse().unwrap(),
+        "POST",
+        &format!("/{path}/publish"),
+        &["Content-Type: application/x-www-form-urlencoded"],
+        "clientid=1&call=publish&name=whoever",
+    );
+    assert_eq!(answer.code, 403);
+    silent.pop();
+    assert_eq!(waits.join().unwrap(), 200);
+}
+
+/// What is in the page once its script has run.
+fn dom(url: &str) -> String {
+    let profile = tempfile::tempdir().unwrap();
+    let out = std::process::Command::new("chromium")
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            "--virtual-time-budget=4000",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(url)
+        .output()
+        .expect("chromium is installed: apt install chromium");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let complaint = said.lines().find(|l| l.contains("CONSOLE"));
+    assert_eq!(complaint, None);
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn the_page_says_in_words_what_is_going_on() {
+    let rig = rig();
+    rig.fake.streams.lock().unwrap().clear();
+    assert!(dom(&rig.server.url()).contains("Waiting for the first publisher"));
+    *rig.fake.streams.lock().unwrap() = vec![stream("cam", Phase::Waiting)];
+    let page = dom(&rig.server.url());
+    assert!(page.contains("Waiting for the publisher"), "{page}");
+    assert!(
+        page.contains("luma-x2-fast") && page.contains("640×360"),
+        "{page}"
+    );
+    // What comes from outside stays text.
+    let mut failed = stream("cam", Phase::Failed);
+    failed.error = Some("<img src=x onerror=document.title='owned'><script>1</script>".into());
+    failed.model = "<b>bold</b>".into();
+    *rig.fake.streams.lock().unwrap() = vec![failed];
+    let page = dom(&rig.server.url());
+    assert!(page.contains("The stream has failed"), "{page}");
+    assert!(
+        page.contains("&lt;img src=x") && page.contains("&lt;b&gt;bold"),
+        "{page}"
+    );
+    assert!(!page.contains("<title>owned"), "{page}");
+}
+
 /// For looking at the page by hand: serves `GST_NEURAL_SERVE_DIR` for ten minutes. `cam` is a stream
 /// there, with `cam/master.m3u8`.
 #[test]

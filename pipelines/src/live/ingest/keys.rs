@@ -21,8 +21,9 @@ const GENERATED: usize = 18;
 #[derive(Clone)]
 pub struct StreamKey(Padded);
 
-/// A key with zeros behind it, so that comparing takes the same time for keys of all lengths.
-type Padded = [u8; KEY_MAX];
+/// A key with zeros behind it, so that comparing takes the same time for keys of all lengths, and in
+/// the last byte its length, without which a key with zeros behind it would be the same key.
+type Padded = [u8; KEY_MAX + 1];
 
 impl StreamKey {
     /// Takes 8 to 128 of the characters `A-Z a-z 0-9 - _ . ~`, which need no escaping in a URL.
@@ -59,6 +60,7 @@ impl StreamKey {
     pub fn reveal(&self) -> String {
         self.0
             .iter()
+            .take(KEY_MAX)
             .take_while(|b| **b != 0)
             .map(|b| char::from(*b))
             .collect()
@@ -88,11 +90,14 @@ pub fn random_text(bytes: usize) -> Result<String, Failure> {
     Ok(random.iter().map(|b| format!("{b:02x}")).collect())
 }
 
-/// Up to [`KEY_MAX`] bytes; what is longer is cut, and the caller has to look at the length.
+/// What is longer than [`KEY_MAX`] is cut, and the caller has to look at the length.
 fn padded(bytes: &[u8]) -> Padded {
-    let mut padded = [0; KEY_MAX];
-    for (to, from) in padded.iter_mut().zip(bytes) {
-        *to = *from;
+    let mut padded = [0; KEY_MAX + 1];
+    if let Some((length, text)) = padded.split_last_mut() {
+        for (to, from) in text.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        *length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
     }
     padded
 }
@@ -259,7 +264,9 @@ mod tests {
     #[test]
     fn the_longest_key_is_compared_to_its_end() {
         let long = "k".repeat(KEY_MAX);
-        let keys = Keys::single("a", StreamKey::new(&long).unwrap()).unwrap();
+        let key = StreamKey::new(&long).unwrap();
+        assert_eq!(key.reveal(), long);
+        let keys = Keys::single("a", key).unwrap();
         assert_eq!(keys.name_of(&long), Some("a"));
         assert_eq!(keys.name_of(&format!("{long}k")), None);
         assert_eq!(keys.name_of(&format!("{}x", "k".repeat(KEY_MAX - 1))), None);
