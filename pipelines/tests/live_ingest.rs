@@ -199,6 +199,8 @@ fn others_are_turned_away_and_no_key_is_written_down() {
     rig.told("unpublished cam1");
     let ingest = rig.ingest.take().unwrap();
     let shown = format!("{ingest:?} {:?}", rig.server);
+    let (_, token) = rig.server.control_url().rsplit_once('/').unwrap();
+    assert!(!shown.contains(token), "{shown}");
     ingest.stop();
     let written = [everything_in(rig.folder.path()), shown.into_bytes()].concat();
     assert!(written.windows(10).any(|w| w == b"on_publish"));
@@ -223,6 +225,51 @@ fn a_publisher_that_is_not_wanted_any_more_is_sent_away() {
     rig.told("unpublished cam1");
     until("the publisher ends", SOON, || publisher.ended());
     assert_eq!(rig.count("unpublished cam2"), 0);
+}
+
+#[test]
+fn a_short_stall_is_nothing_and_a_long_one_is_the_end() {
+    let rig = rig(8, |o| o.idle = Duration::from_secs(4));
+    let publisher = rig.publish(KEY);
+    rig.told("publish Ok(\"cam1\")");
+    let signal = |name: &str| {
+        let pid = publisher.0.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    std::thread::sleep(Duration::from_secs(1));
+    signal("-STOP");
+    std::thread::sleep(Duration::from_secs(2));
+    signal("-CONT");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(rig.count("unpublished cam1"), 0);
+    signal("-STOP");
+    rig.told("unpublished cam1");
+    signal("-CONT");
+}
+
+#[test]
+fn there_is_a_limit_on_connections_and_room_to_ask_behind_it() {
+    let rig = rig(8, |o| o.connections = 3);
+    let _publisher = rig.publish(KEY);
+    rig.told("publish Ok(\"cam1\")");
+    let silent: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(("127.0.0.1", rig.ingest().port())).unwrap())
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let mut refused = rig.publish(OTHER);
+    until("the publisher over the limit ends", SOON, || {
+        refused.ended()
+    });
+    drop(silent);
+    std::thread::sleep(Duration::from_millis(500));
+    let _other = rig.publish(OTHER);
+    rig.told("publish Ok(\"cam2\")");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -40,7 +41,7 @@ exit $status
 "#;
 
 /// How the RTMP server is run.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// Where publishers connect. Loopback by default.
     pub address: IpAddr,
@@ -58,6 +59,19 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// The RTMP module, where it is not found by itself.
     pub module: Option<PathBuf>,
+}
+
+impl fmt::Debug for Options {
+    /// Without the control address, which has a secret in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("address", &self.address)
+            .field("port", &self.port)
+            .field("folder", &self.folder)
+            .field("connections", &self.connections)
+            .field("idle", &self.idle)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Options {
@@ -348,6 +362,7 @@ fn configuration(options: &Options, module: &Path, port: u16) -> Result<String, 
         .replace("@MODULE@", module)
         .replace("@USER@", user)
         .replace("@CONNECTIONS@", &connections.to_string())
+        .replace("@PEERS@", &options.connections.to_string())
         .replace("@LISTEN@", &listen.join("\n"))
         .replace("@IDLE@", &options.idle.as_secs().max(1).to_string())
         .replace("@PLAY@", "            allow play 127.0.0.1;")

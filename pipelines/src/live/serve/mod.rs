@@ -22,6 +22,7 @@ use axum::response::Response;
 use control::Publishers;
 use limits::Limited;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,7 +84,6 @@ struct Shared {
 }
 
 /// A running HTTP server. It is stopped when this is dropped.
-#[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
     runtime: Option<Runtime>,
@@ -91,6 +91,16 @@ pub struct Server {
     address: SocketAddr,
     control_url: String,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl fmt::Debug for Server {
+    /// Without the control address, which has a secret in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {
