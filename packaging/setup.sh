@@ -36,6 +36,7 @@ readonly DEBIAN_PACKAGES=(
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
     ffmpeg mkvtoolnix chromium
+    nginx-light libnginx-mod-rtmp
     python3-venv python3-pip python3-gi python3-gst-1.0
     gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0
     shellcheck
@@ -46,6 +47,7 @@ readonly root
 readonly deps=$root/.deps
 readonly venv=$deps/venv
 readonly ort=$deps/onnxruntime
+as_root=()
 apt=yes python=yes force=no quiet=no
 
 while (($#)); do
@@ -91,18 +93,50 @@ install_packages() {
         present "Debian packages: all ${#DEBIAN_PACKAGES[@]} there"
         return
     fi
-    local as_root=()
     if ((EUID != 0)); then
         command -v sudo >/dev/null || die "these Debian packages are missing, and this is neither root nor is there sudo: ${wanted[*]}
        have them installed, then run setup again (or with --no-apt to go on without)"
         as_root=(sudo)
     fi
     say "Debian packages: installing ${wanted[*]}"
+    local fresh_nginx=no
+    if [[ ! -x /usr/sbin/nginx ]]; then
+        fresh_nginx=yes
+        forbid_nginx_service
+    fi
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q </dev/null >"$deps/apt.log" 2>&1 \
         || warn "apt-get update failed (see .deps/apt.log); trying with the package lists that are there"
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
         "${wanted[@]}" </dev/null >>"$deps/apt.log" 2>&1 \
         || { tail -n 20 "$deps/apt.log" >&2; die "apt-get install failed; the whole log is in .deps/apt.log"; }
+    if [[ $fresh_nginx = yes ]]; then leave_nginx_service_off; fi
+}
+
+# Of nginx we want the program, which `gst-neural live` runs itself. Its package would also start a
+# web server on port 80 (which fails, and the installation with it, where the port is taken or there
+# is no IPv6) and have it start with the machine. Neither is what somebody expects who prepares a
+# checkout. Where nginx was there before, all stays as it is.
+readonly service_policy=/usr/sbin/policy-rc.d
+forbid_nginx_service() {
+    [[ ! -e $service_policy ]] || return 0
+    trap leave_nginx_service_off EXIT
+    "${as_root[@]}" tee "$service_policy" >/dev/null <<'POLICY'
+#!/bin/sh
+# gst-neural packaging/setup.sh, while it installs
+[ "$1" != nginx ] || exit 101
+POLICY
+    "${as_root[@]}" chmod 755 "$service_policy"
+}
+
+leave_nginx_service_off() {
+    trap - EXIT
+    if grep -qs 'gst-neural packaging/setup.sh' "$service_policy"; then
+        "${as_root[@]}" rm -f "$service_policy"
+    fi
+    if [[ -d /run/systemd/system && -x /usr/sbin/nginx ]]; then
+        "${as_root[@]}" systemctl disable --quiet nginx.service 2>>"$deps/apt.log" \
+            || warn "the web server nginx that came with its package will start with this machine: systemctl disable nginx"
+    fi
 }
 
 # --- Python ------------------------------------------------------------------
