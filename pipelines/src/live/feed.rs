@@ -16,7 +16,7 @@ const BACKLOG_BYTES: usize = 64 << 20;
 /// How long audio is waited for once there is video.
 const AUDIO_WAIT: Duration = Duration::from_millis(1500);
 /// Without a frame for longer, a new run begins: a segment would be longer than it may be.
-const JUMP_NS: u64 = 450_000_000;
+const JUMP_NS: i64 = 450_000_000;
 /// Without video for longer, sound alone does not go on.
 const ALONE_NS: u64 = 5_000_000_000;
 /// Behind the other stream by this much, a stream is told to have a gap.
@@ -94,8 +94,9 @@ pub struct Inlets {
 struct Packet {
     kind: Kind,
     buffer: gst::Buffer,
-    pts: u64,
-    dts: u64,
+    /// Running times, ns.
+    pts: i64,
+    dts: i64,
 }
 
 enum State {
@@ -104,7 +105,7 @@ enum State {
     /// Known, and the run is being built.
     Waiting,
     /// On its way.
-    Running { inlets: Inlets, base: u64, video: u64, audio: u64 },
+    Running { inlets: Inlets, base: i64, video: u64, audio: u64 },
     /// Nothing is taken any more.
     Over,
 }
@@ -116,7 +117,7 @@ struct Inner {
     backlog: VecDeque<Packet>,
     bytes: usize,
     generation: u64,
-    last_video: Option<u64>,
+    last_video: Option<i64>,
     last_packet: Instant,
     opened: Instant,
     began: SystemTime,
@@ -206,7 +207,13 @@ impl Feed {
         let Some(segment) = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>()) else {
             return;
         };
-        let running = |t: Option<gst::ClockTime>| segment.to_running_time(t).map(|t| t.nseconds());
+        // Decoding times of the first frames can lie before the segment.
+        let running = |t: Option<gst::ClockTime>| {
+            Some(match segment.to_running_time_full(t?)? {
+                gst::Signed::Positive(t) => i64::try_from(t.nseconds()).ok()?,
+                gst::Signed::Negative(t) => -i64::try_from(t.nseconds()).ok()?,
+            })
+        };
         let Some(pts) = running(buffer.pts()).or_else(|| running(buffer.dts())) else {
             return;
         };
@@ -339,7 +346,7 @@ impl Inner {
     fn take(&mut self, packet: Packet) {
         if packet.kind == Kind::Video {
             let jumped = self.last_video.is_some_and(|last| {
-                packet.dts > last + JUMP_NS || packet.dts < last
+                packet.dts > last + JUMP_NS || packet.dts + JUMP_NS < last
             });
             if jumped && matches!(self.state, State::Running { .. } | State::Waiting) {
                 self.restart(Change::Times);
@@ -381,10 +388,10 @@ impl Inner {
             return;
         };
         let span = match (self.backlog.front(), self.backlog.back()) {
-            (Some(first), Some(last)) => last.pts.saturating_sub(first.pts),
+            (Some(first), Some(last)) => last.pts - first.pts,
             _ => 0,
         };
-        let waited = since.elapsed() >= AUDIO_WAIT || span >= AUDIO_WAIT.as_nanos() as u64;
+        let waited = since.elapsed() >= AUDIO_WAIT || span >= AUDIO_WAIT.as_nanos() as i64;
         if let Some(video) = &self.video
             && (self.audio.is_some() || waited)
         {
@@ -402,10 +409,10 @@ impl Inner {
         let State::Running { inlets, base, video, audio } = &mut self.state else {
             return;
         };
-        if packet.pts < *base {
+        let Ok(pts) = u64::try_from(packet.pts - *base) else {
             return;
-        }
-        let (pts, dts) = (packet.pts - *base, packet.dts.saturating_sub(*base));
+        };
+        let dts = u64::try_from(packet.dts - *base).unwrap_or(0);
         let buffer = packet.buffer.make_mut();
         buffer.set_pts(gst::ClockTime::from_nseconds(pts));
         buffer.set_dts(gst::ClockTime::from_nseconds(dts));

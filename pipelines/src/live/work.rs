@@ -158,8 +158,11 @@ impl Work {
             "h265parse" => "avdec_h265",
             _ => "avdec_h264",
         })?;
-        // It has no say in what is left out.
-        decoder.set_property("qos", false);
+        // What the upscaler is told of its lateness gets here, too; nothing else may act on it.
+        let convert = make("videoconvert")?;
+        for element in [&decoder, &convert] {
+            element.set_property("qos", false);
+        }
         let filter = make("capsfilter")?;
         filter.set_property_from_str("caps", "video/x-raw,format=I420");
         let queue = make("queue")?;
@@ -167,7 +170,7 @@ impl Work {
         queue.set_property("max-size-buffers", 0u32);
         queue.set_property("max-size-bytes", 0u32);
         queue.set_property_from_str("leaky", "downstream");
-        let chain = [byte_queue(16)?, decoder.clone(), make("videoconvert")?, filter, queue.clone()];
+        let chain = [byte_queue(16)?, decoder.clone(), convert, filter, queue.clone()];
         let (first, _) = add_chain(&self.pipeline, &chain)?;
         split.link(&first).map_err(fail)?;
         watch_decoded(&src_pad(&decoder)?, setup);
@@ -362,13 +365,6 @@ fn watch_upscaled(element: &gst::Element, setup: &Setup<'_>) -> Result<(), Failu
             pad.send_event(event);
         }
         gst::PadProbeReturn::Ok
-    });
-    // Nobody before it may act on that.
-    sink_pad(element)?.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| match &info.data {
-        Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Qos => {
-            gst::PadProbeReturn::Drop
-        }
-        _ => gst::PadProbeReturn::Ok,
     });
     Ok(())
 }
