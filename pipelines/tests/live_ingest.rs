@@ -82,11 +82,16 @@ struct Publisher(Child);
 
 impl Publisher {
     fn new(url: &str) -> Self {
+        Self::with(&["-c", "copy"], url)
+    }
+
+    fn with(what: &[&str], url: &str) -> Self {
         Self(
             Command::new("ffmpeg")
                 .args(["-v", "error", "-re", "-stream_loop", "-1", "-i"])
                 .arg(clip())
-                .args(["-c", "copy", "-f", "flv", url])
+                .args(what)
+                .args(["-f", "flv", url])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -225,6 +230,23 @@ fn a_publisher_that_is_not_wanted_any_more_is_sent_away() {
     rig.told("unpublished cam1");
     until("the publisher ends", SOON, || publisher.ended());
     assert_eq!(rig.count("unpublished cam2"), 0);
+}
+
+#[test]
+fn sound_without_a_picture_and_a_picture_without_sound_come_through() {
+    let rig = rig(8, |_| {});
+    let url = |key: &str| format!("{}/{key}", rig.ingest().publish_url());
+    let _sound = Publisher::with(&["-vn", "-c:a", "copy"], &url(KEY));
+    let _picture = Publisher::with(&["-an", "-c:v", "copy"], &url(OTHER));
+    rig.told("publish Ok(\"cam1\")");
+    rig.told("publish Ok(\"cam2\")");
+    let sound = plays(&rig.ingest().play_url("cam1"));
+    assert!(sound.contains("aac") && !sound.contains("h264"), "{sound}");
+    let picture = plays(&rig.ingest().play_url("cam2"));
+    assert!(
+        picture.contains("h264") && !picture.contains("aac"),
+        "{picture}"
+    );
 }
 
 #[test]

@@ -1,12 +1,13 @@
-//! A stand-in for the program behind the servers, and plain HTTP.
+//! A stand-in for the program behind the servers, the HTTP server on it, and plain HTTP.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use gst_neural::live::ingest::Keys;
+use gst_neural::live::serve::{Options, Server};
 use gst_neural::live::status::{Control, Phase, Refusal, Rendition, Stream};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -96,6 +97,55 @@ pub fn stream(name: &str, phase: Phase) -> Stream {
         latency_s: 0.2,
         audio: true,
         ..Stream::default()
+    }
+}
+
+/// A server with a folder of its own, and one live stream.
+pub struct Rig {
+    pub server: Server,
+    pub fake: Arc<Fake>,
+    pub out: tempfile::TempDir,
+    pub at: SocketAddr,
+}
+
+pub fn rig() -> Rig {
+    let out = tempfile::tempdir().unwrap();
+    let fake = Arc::new(Fake {
+        streams: vec![stream("cam", Phase::Live)].into(),
+        ..Fake::default()
+    });
+    let options = Options {
+        out: Some(out.path().to_owned()),
+        names: vec!["tv.example".into()],
+        ..Options::default()
+    };
+    let server = Server::start(options, fake.clone()).unwrap();
+    Rig {
+        at: server.address(),
+        server,
+        fake,
+        out,
+    }
+}
+
+impl Rig {
+    pub fn write(&self, path: &str, content: &[u8]) {
+        let place = self.out.path().join(path);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        // As the writer of playlists does it: never half a file under its name.
+        let part = place.with_extension("part");
+        std::fs::write(&part, content).unwrap();
+        std::fs::rename(part, place).unwrap();
+    }
+
+    pub fn moves(&self, path: &str, from: (u64, u32)) -> watch::Sender<(u64, u32)> {
+        let (sender, receiver) = watch::channel(from);
+        self.fake
+            .reached
+            .lock()
+            .unwrap()
+            .insert(path.into(), receiver);
+        sender
     }
 }
 
