@@ -10,9 +10,6 @@ const REMEMBERED: usize = 512;
 /// A frame this much before a cut is the cut's: times of 90 kHz are rounded.
 const TOLERANCE_NS: u64 = 1_000_000;
 
-/// A segment may be this much longer than asked for, where frames were dropped.
-const LATE_NS: u64 = 400_000_000;
-
 /// The list.
 #[derive(Debug)]
 pub struct Cuts {
@@ -72,7 +69,7 @@ impl Cuts {
             Some(last) => {
                 let first = state.first.unwrap_or(last);
                 let steps = (last.saturating_sub(first) + self.segment_ns / 2) / self.segment_ns + 1;
-                time + TOLERANCE_NS >= first + steps * self.segment_ns || time >= last + self.segment_ns + LATE_NS
+                time + TOLERANCE_NS >= (first + steps * self.segment_ns).min(last + self.segment_ns)
             }
         };
         if due {

@@ -259,7 +259,7 @@ impl Run {
                 _ => {}
             }
         }
-        (self.counts(), failure)
+        (self.counts(), failure.or_else(|| self.sinks.error()))
     }
 }
 

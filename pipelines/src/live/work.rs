@@ -292,10 +292,9 @@ fn force_keyframes(pad: &gst::Pad, cuts: &Arc<Cuts>) -> Result<(), Failure> {
             .due(time.nseconds());
         if due {
             let number = count.fetch_add(1, Relaxed);
+            // Without a running time it is for the next frame. With one, GstVideoEncoder compares it
+            // with the times that x264enc has moved by a thousand hours, and takes none but the first.
             let event = gst_video::DownstreamForceKeyUnitEvent::builder()
-                .timestamp(time)
-                .stream_time(time)
-                .running_time(time)
                 .all_headers(true)
                 .count(u32::try_from(number).unwrap_or(u32::MAX))
                 .build();
