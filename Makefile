@@ -26,6 +26,7 @@ build: ## build the plugin and the program (release)
 	@packaging/setup.sh --quiet $(SETUP_FLAGS)
 	@echo 'build: cargo build --release'
 	@cargo build --release --locked
+	@packaging/third-party/build.sh
 
 demo: build ## upscale a clip with real sound and put it beside bicubic
 	@packaging/demo.sh '$(CLIP)' '$(MODEL)'

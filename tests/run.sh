@@ -39,7 +39,7 @@ summary() {
     echo "all passed"
 }
 
-build() { cargo build --release --locked; }
+build() { cargo build --release --locked && packaging/third-party/build.sh; }
 
 # What the Rust tests load at run time: this checkout's runtime, plugin and models.
 rust_tests() {

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import math
 import pathlib
 import subprocess
@@ -72,7 +73,6 @@ def test_the_picture_plays_and_is_right(live: Live, offline: list[np.ndarray]) -
         first = browser.evaluate("document.querySelector('video').currentTime")
         browser.wait_for(f"document.querySelector('video').currentTime > {first} + 2", 30)
 
-        import json
         shown = json.loads(browser.evaluate(FRAME))
         assert (shown["width"], shown["height"]) == (1280, 720)
         picture = luma(Image.open(io.BytesIO(base64.b64decode(shown["png"]))))

@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -94,7 +94,9 @@ impl App {
     /// Streams that are over though somebody still publishes.
     fn turned_away(&self) -> Vec<String> {
         let streams = lock(&self.streams);
-        let away = streams.iter().filter(|(_, h)| h.is_over() && h.is_published());
+        let away = streams
+            .iter()
+            .filter(|(_, h)| h.is_over() && h.is_published());
         away.map(|(name, _)| name.clone()).collect()
     }
 
@@ -123,8 +125,13 @@ impl Control for App {
         if streams.values().filter(|h| !h.is_over()).count() >= self.max_streams {
             return Err(Refusal::Full);
         }
-        let origin = Origin { uri: format!("{play}{name}"), name: name.clone(), told: true };
-        let handle = Handle::start(origin, &self.settings, &self.slots, &self.say.0).map_err(|_| Refusal::Full)?;
+        let origin = Origin {
+            uri: format!("{play}{name}"),
+            name: name.clone(),
+            told: true,
+        };
+        let handle = Handle::start(origin, &self.settings, &self.slots, &self.say.0)
+            .map_err(|_| Refusal::Full)?;
         streams.insert(name.clone(), handle);
         Ok(name)
     }
@@ -154,13 +161,17 @@ impl Control for App {
 
 /// The parts of `rtmp://HOST:PORT/APP/KEY` that matter to a server of ours.
 fn listen(uri: &str) -> Result<(IpAddr, u16, Option<StreamKey>), Failure> {
-    let wrong = || Failure::usage("--ingest: with --with-ingest it is rtmp://ADDRESS:PORT/live/KEY");
+    let wrong =
+        || Failure::usage("--ingest: with --with-ingest it is rtmp://ADDRESS:PORT/live/KEY");
     let rest = uri.strip_prefix("rtmp://").ok_or_else(wrong)?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (address, port) = match host.parse::<SocketAddr>() {
         Ok(both) => (both.ip(), both.port()),
         Err(_) => match host.rsplit_once(':') {
-            Some(("localhost", port)) => (IpAddr::from([127, 0, 0, 1]), port.parse().map_err(|_| wrong())?),
+            Some(("localhost", port)) => (
+                IpAddr::from([127, 0, 0, 1]),
+                port.parse().map_err(|_| wrong())?,
+            ),
             _ => (host.parse().map_err(|_| wrong())?, 1935),
         },
     };
@@ -174,10 +185,17 @@ fn listen(uri: &str) -> Result<(IpAddr, u16, Option<StreamKey>), Failure> {
 }
 
 /// Who may publish; and the file in `folder` that a key made here was written to.
-fn keys(args: &Live, given: Option<StreamKey>, folder: &Path, say: &Say) -> Result<(Keys, Option<PathBuf>), Failure> {
+fn keys(
+    args: &Live,
+    given: Option<StreamKey>,
+    folder: &Path,
+    say: &Say,
+) -> Result<(Keys, Option<PathBuf>), Failure> {
     if let Some(file) = &args.keys {
         if given.is_some() {
-            return Err(Failure::usage("a key in --ingest and --keys: take one of them"));
+            return Err(Failure::usage(
+                "a key in --ingest and --keys: take one of them",
+            ));
         }
         let (keys, warning) = Keys::from_file(file)?;
         if let Some(warning) = warning {
@@ -204,7 +222,10 @@ fn keys(args: &Live, given: Option<StreamKey>, folder: &Path, say: &Say) -> Resu
 }
 
 fn settings(args: &Live, say: &Say) -> Result<Settings, Failure> {
-    let part = args.part.map(|p| seconds("--part", p, 0.1..=0.45)).transpose()?;
+    let part = args
+        .part
+        .map(|p| seconds("--part", p, 0.1..=0.45))
+        .transpose()?;
     let container = match (args.container, part) {
         (Some(form), _) => form.into(),
         (None, Some(_)) => Container::Cmaf,
@@ -229,7 +250,9 @@ fn settings(args: &Live, say: &Say) -> Result<Settings, Failure> {
             super::choose::scale_of(args.model_dir.as_deref(), name)?;
             Speeds::default()
         }
-        None => Speeds::measured(args.model_dir.as_deref(), args.threads, |text| say("", text))?,
+        None => Speeds::measured(args.model_dir.as_deref(), args.threads, |text| {
+            say("", text)
+        })?,
     };
     // Said now, not when somebody publishes.
     store::open(&args.out)?;
@@ -265,7 +288,11 @@ fn settings(args: &Live, say: &Say) -> Result<Settings, Failure> {
 ///
 /// # Errors
 /// When something is missing or cannot be used as asked for, before anything begins.
-pub fn run(args: &Live, interrupts: &Arc<AtomicUsize>, reporter: &mut Reporter) -> Result<Exit, Failure> {
+pub fn run(
+    args: &Live,
+    interrupts: &Arc<AtomicUsize>,
+    reporter: &mut Reporter,
+) -> Result<Exit, Failure> {
     if !is_name(&args.name) {
         return Err(Failure::usage(format!(
             "--name {}: letters, digits, - and _, at most 64",
@@ -334,7 +361,11 @@ pub fn run(args: &Live, interrupts: &Arc<AtomicUsize>, reporter: &mut Reporter) 
         }
         None => {
             let uri = args.ingest.clone().unwrap_or_default();
-            app.begin(Origin { name: args.name.clone(), uri, told: false })?;
+            app.begin(Origin {
+                name: args.name.clone(),
+                uri,
+                told: false,
+            })?;
             None
         }
     };
@@ -344,7 +375,13 @@ pub fn run(args: &Live, interrupts: &Arc<AtomicUsize>, reporter: &mut Reporter) 
     let mut stopped = false;
     loop {
         for (stream, message) in std::mem::take(&mut *lock(&queue)) {
-            reporter.event("said", &Said { stream: &stream, message: &message });
+            reporter.event(
+                "said",
+                &Said {
+                    stream: &stream,
+                    message: &message,
+                },
+            );
             if !quiet {
                 let colon = if stream.is_empty() { "" } else { ": " };
                 eprintln!("{stream}{colon}{message}");
@@ -402,7 +439,11 @@ fn announce(
     let key_file = key_file.map(|f| f.display().to_string());
     reporter.event(
         "ready",
-        &Ready { page: page.as_deref(), ingest: ingest.as_deref(), key_file: key_file.as_deref() },
+        &Ready {
+            page: page.as_deref(),
+            ingest: ingest.as_deref(),
+            key_file: key_file.as_deref(),
+        },
     );
     if args.json || args.quiet {
         return;
@@ -417,7 +458,10 @@ fn announce(
         eprintln!("watch on {page}");
     }
     if !args.bind.is_loopback() && args.serve.is_some() {
-        eprintln!("warning: anybody who reaches {} can watch, and switch before and after", args.bind);
+        eprintln!(
+            "warning: anybody who reaches {} can watch, and switch before and after",
+            args.bind
+        );
     }
 }
 

@@ -50,7 +50,12 @@ pub struct Live {
     pub ladder: Ladder,
 
     /// Length of a segment in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, help_heading = "HLS")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 2.0,
+        help_heading = "HLS"
+    )]
     pub segment: f64,
     /// Form of the segments [default: ts, with --part cmaf]
     #[arg(long, value_name = "FORM", help_heading = "HLS")]
@@ -95,7 +100,12 @@ pub struct Live {
     #[arg(long, value_name = "PORT", help_heading = "Serving")]
     pub serve: Option<u16>,
     /// Address to serve on; 0.0.0.0 opens it to the network
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", help_heading = "Serving")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1",
+        help_heading = "Serving"
+    )]
     pub bind: IpAddr,
 
     /// Streams at the same time
@@ -105,13 +115,23 @@ pub struct Live {
     #[arg(long, value_name = "WxH", default_value = "1920x1080", value_parser = crate::cli::parse_size, help_heading = "Limits")]
     pub max_size: (u32, u32),
     /// Most frames a second of a publisher
-    #[arg(long, value_name = "FPS", default_value_t = 60.0, help_heading = "Limits")]
+    #[arg(
+        long,
+        value_name = "FPS",
+        default_value_t = 60.0,
+        help_heading = "Limits"
+    )]
     pub max_fps: f64,
     /// Most bits a second of a publisher (20M, 800k)
     #[arg(long, value_name = "RATE", default_value = "20M", value_parser = parse_rate, help_heading = "Limits")]
     pub max_bitrate: u64,
     /// A publisher that comes back within so many seconds goes on in the same playlist
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, help_heading = "Limits")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        help_heading = "Limits"
+    )]
     pub reconnect: u64,
     /// Nothing for so many seconds, and the publisher counts as gone
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Limits")]
@@ -143,7 +163,11 @@ fn parse_rate(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// When it is no time within `range`.
-pub fn seconds(option: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<Duration, Failure> {
+pub fn seconds(
+    option: &str,
+    value: f64,
+    range: std::ops::RangeInclusive<f64>,
+) -> Result<Duration, Failure> {
     if !range.contains(&value) {
         return Err(Failure::usage(format!(
             "{option} {value}: from {} to {} seconds",

@@ -54,7 +54,11 @@ impl Speeds {
     ///
     /// # Errors
     /// When none of them can be run.
-    pub fn measured(dir: Option<&Path>, threads: u32, mut say: impl FnMut(&str)) -> Result<Self, Failure> {
+    pub fn measured(
+        dir: Option<&Path>,
+        threads: u32,
+        mut say: impl FnMut(&str),
+    ) -> Result<Self, Failure> {
         let store = ModelStore::new(dir, &roots());
         let file = cache_file();
         let machine = machine(threads);
@@ -64,7 +68,10 @@ impl Speeds {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
         if cache.machine != machine {
-            cache = Cache { machine, ..Cache::default() };
+            cache = Cache {
+                machine,
+                ..Cache::default()
+            };
         }
         let mut speeds = BTreeMap::new();
         let (mut failure, mut fresh) = (None, false);
@@ -97,8 +104,10 @@ impl Speeds {
         }
         match (speeds.is_empty(), failure) {
             (true, Some(failure)) => Err(failure),
-            (true, None) => Err(Failure::new("none of the live networks is in a model folder")
-                .hint("--model names one, --model-dir a folder")),
+            (true, None) => Err(
+                Failure::new("none of the live networks is in a model folder")
+                    .hint("--model names one, --model-dir a folder"),
+            ),
             _ => Ok(Self(speeds)),
         }
     }
@@ -107,19 +116,31 @@ impl Speeds {
     ///
     /// # Errors
     /// When there is no network of that scale.
-    pub fn choose(&self, scale: u32, size: (u32, u32), frame_rate: (u32, u32)) -> Result<Choice, Failure> {
+    pub fn choose(
+        &self,
+        scale: u32,
+        size: (u32, u32),
+        frame_rate: (u32, u32),
+    ) -> Result<Choice, Failure> {
         let frame = frame_time(frame_rate);
         let limit = frame.mul_f64(PART);
         let times = f64::from(size.0) * f64::from(size.1) / (f64::from(SIZE.0) * f64::from(SIZE.1));
         let mut seen = Vec::new();
         let mut last = None;
         let of_scale = CANDIDATES.iter().find(|(s, _)| *s >= scale);
-        for (scale, name) in of_scale.into_iter().flat_map(|(s, names)| names.iter().map(move |n| (*s, *n))) {
+        for (scale, name) in of_scale
+            .into_iter()
+            .flat_map(|(s, names)| names.iter().map(move |n| (*s, *n)))
+        {
             let Some(p95) = self.0.get(name).map(|p| p.mul_f64(times)) else {
                 continue;
             };
             let text = format!("{name} takes {:.1} ms", p95.as_secs_f64() * 1e3);
-            let choice = |why| Choice { model: name.to_owned(), scale, why };
+            let choice = |why| Choice {
+                model: name.to_owned(),
+                scale,
+                why,
+            };
             let limits = format!(
                 "for a frame of {}x{} (95th percentile), and half of a frame's {:.1} ms are {:.1} ms",
                 size.0,
@@ -137,8 +158,10 @@ impl Speeds {
             )));
         }
         last.ok_or_else(|| {
-            Failure::new(format!("there is no live network that enlarges {scale} times"))
-                .hint("--model names one")
+            Failure::new(format!(
+                "there is no live network that enlarges {scale} times"
+            ))
+            .hint("--model names one")
         })
     }
 }
@@ -146,7 +169,9 @@ impl Speeds {
 /// The scale of a network that the user named.
 pub fn scale_of(dir: Option<&Path>, model: &str) -> Result<u32, Failure> {
     let store = ModelStore::new(dir, &roots());
-    let path = store.resolve(model).map_err(|e| Failure::new(e.to_string()))?;
+    let path = store
+        .resolve(model)
+        .map_err(|e| Failure::new(e.to_string()))?;
     let model = Model::load(&path, &roots()).map_err(|e| Failure::new(e.to_string()))?;
     Ok(model.info().scale as u32)
 }
@@ -167,7 +192,9 @@ fn measure(model: &Path, threads: u32) -> Result<Duration, Failure> {
     up.set_property("model", model.to_string_lossy().as_ref());
     up.set_property("threads", threads);
     add_chain(&pipeline, &[src, filter, up.clone(), make("fakesink")?])?;
-    let bus = pipeline.bus().ok_or_else(|| fail("a pipeline without a bus"))?;
+    let bus = pipeline
+        .bus()
+        .ok_or_else(|| fail("a pipeline without a bus"))?;
     let _ = pipeline.set_state(gst::State::Playing);
     let types = [gst::MessageType::Eos, gst::MessageType::Error];
     let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &types);
@@ -176,10 +203,16 @@ fn measure(model: &Path, threads: u32) -> Result<Duration, Failure> {
     match message.as_ref().map(|m| m.view()) {
         Some(gst::MessageView::Eos(_)) => {}
         Some(gst::MessageView::Error(e)) => return Err(Failure::from_gst(e)),
-        _ => return Err(Failure::new("a network took more than a minute for 45 frames")),
+        _ => {
+            return Err(Failure::new(
+                "a network took more than a minute for 45 frames",
+            ));
+        }
     }
     let p95 = stats.and_then(|s| s.get::<u64>("inference-p95-ns").ok());
-    p95.filter(|p| *p > 0).map(Duration::from_nanos).ok_or_else(|| fail("no figures"))
+    p95.filter(|p| *p > 0)
+        .map(Duration::from_nanos)
+        .ok_or_else(|| fail("no figures"))
 }
 
 /// What a measurement depends on beside the network.
@@ -190,7 +223,10 @@ fn machine(threads: u32) -> String {
         .find_map(|l| l.strip_prefix("model name"))
         .map_or("", |l| l.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{name}, {cores} cores, {threads} threads, {}", env!("CARGO_PKG_VERSION"))
+    format!(
+        "{name}, {cores} cores, {threads} threads, {}",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// Size and time of a file: another file of the same name is measured anew.
@@ -198,12 +234,19 @@ fn stamp(path: &Path) -> String {
     let Ok(meta) = fs::metadata(path) else {
         return String::new();
     };
-    let time = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+    let time = meta
+        .modified()
+        .ok()
+        .and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
     format!("{} {}", meta.len(), time.map_or(0, |t| t.as_secs()))
 }
 
 fn cache_file() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
     Some(cache.join("gst-neural").join("speeds.json"))
 }
@@ -223,11 +266,19 @@ mod tests {
     #[test]
     fn the_largest_that_is_fast_enough_is_taken() {
         let ms = Duration::from_millis;
-        let speeds = Speeds::of(&[("luma-x2", ms(30)), ("luma-x2-fast", ms(8)), ("luma-x4", ms(12))]);
+        let speeds = Speeds::of(&[
+            ("luma-x2", ms(30)),
+            ("luma-x2-fast", ms(8)),
+            ("luma-x4", ms(12)),
+        ]);
         let choose = |scale, size, fps| speeds.choose(scale, size, (fps, 1)).unwrap();
         let choice = choose(2, (640, 360), 30);
         assert_eq!(choice.model, "luma-x2-fast");
-        assert!(choice.why.contains("luma-x2 takes 30.0 ms") && choice.why.contains("16.7 ms"), "{}", choice.why);
+        assert!(
+            choice.why.contains("luma-x2 takes 30.0 ms") && choice.why.contains("16.7 ms"),
+            "{}",
+            choice.why
+        );
         assert_eq!(choose(2, (640, 360), 15).model, "luma-x2");
         assert_eq!(choose(2, (320, 180), 30).model, "luma-x2");
         assert_eq!(choose(3, (320, 180), 30).model, "luma-x4");

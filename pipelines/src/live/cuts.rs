@@ -68,7 +68,8 @@ impl Cuts {
             // On a grid, so that many segments have the length asked for on the average.
             Some(last) => {
                 let first = state.first.unwrap_or(last);
-                let steps = (last.saturating_sub(first) + self.segment_ns / 2) / self.segment_ns + 1;
+                let steps =
+                    (last.saturating_sub(first) + self.segment_ns / 2) / self.segment_ns + 1;
                 time + TOLERANCE_NS >= (first + steps * self.segment_ns).min(last + self.segment_ns)
             }
         };

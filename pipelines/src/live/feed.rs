@@ -60,18 +60,22 @@ impl std::fmt::Display for Change {
     }
 }
 
+/// What a publisher sends.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Caps of the video.
+    pub video: gst::Caps,
+    /// Caps of the audio, if there is some.
+    pub audio: Option<gst::Caps>,
+    /// To be given back when the run is attached.
+    generation: u64,
+}
+
 /// What the stream has to know.
 #[derive(Debug)]
 pub enum Event {
     /// A run can begin.
-    Ready {
-        /// To be given back when it is attached.
-        generation: u64,
-        /// Caps of the video.
-        video: gst::Caps,
-        /// Caps of the audio, if there is some.
-        audio: Option<gst::Caps>,
-    },
+    Ready(Found),
     /// The run has got its last packet; another will follow.
     Changed(Change),
     /// The publisher sends more than is allowed, or what cannot be used.
@@ -91,6 +95,7 @@ pub struct Inlets {
     pub keyframes: Option<Arc<super::cuts::Cuts>>,
 }
 
+#[derive(Clone)]
 struct Packet {
     kind: Kind,
     buffer: gst::Buffer,
@@ -104,8 +109,15 @@ enum State {
     Gathering { since: Option<Instant> },
     /// Known, and the run is being built.
     Waiting,
-    /// On its way.
-    Running { inlets: Inlets, base: i64, video: u64, audio: u64 },
+    /// On its way. `kept` are the packets since the last cut, where the run may have to be begun
+    /// again with them.
+    Running {
+        inlets: Inlets,
+        base: i64,
+        video: u64,
+        audio: u64,
+        kept: Vec<Packet>,
+    },
     /// Nothing is taken any more.
     Over,
 }
@@ -146,9 +158,23 @@ fn essence(caps: &gst::Caps) -> gst::Caps {
     let mut caps = caps.clone();
     for structure in caps.make_mut().iter_mut() {
         for field in [
-            "framerate", "profile", "level", "streamheader", "codec_data", "parsed", "bitrate",
-            "chroma-format", "bit-depth-luma", "bit-depth-chroma", "lcevc", "coded-picture-structure",
-            "interlace-mode", "colorimetry", "base-profile", "framed", "chroma-site",
+            "framerate",
+            "profile",
+            "level",
+            "streamheader",
+            "codec_data",
+            "parsed",
+            "bitrate",
+            "chroma-format",
+            "bit-depth-luma",
+            "bit-depth-chroma",
+            "lcevc",
+            "coded-picture-structure",
+            "interlace-mode",
+            "colorimetry",
+            "base-profile",
+            "framed",
+            "chroma-site",
         ] {
             structure.remove_field(field);
         }
@@ -204,7 +230,10 @@ impl Feed {
         let (Some(buffer), Some(caps)) = (sample.buffer_owned(), sample.caps_owned()) else {
             return;
         };
-        let Some(segment) = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>()) else {
+        let Some(segment) = sample
+            .segment()
+            .and_then(|s| s.downcast_ref::<gst::ClockTime>())
+        else {
             return;
         };
         // Decoding times of the first frames can lie before the segment.
@@ -229,15 +258,20 @@ impl Feed {
             return;
         }
         inner.caps(kind, caps);
-        let packet = Packet { kind, buffer, pts, dts };
+        let packet = Packet {
+            kind,
+            buffer,
+            pts,
+            dts,
+        };
         inner.take(packet);
     }
 
     /// Connects a run that was built for what [`Event::Ready`] said; before anything goes to it,
     /// `began` is told the wall-clock time of its first frame.
-    pub fn attach(&self, generation: u64, inlets: Inlets, began: impl FnOnce(SystemTime)) {
+    pub fn attach(&self, found: &Found, inlets: Inlets, began: impl FnOnce(SystemTime)) {
         let mut inner = lock(&self.inner);
-        if !matches!(inner.state, State::Waiting) || inner.generation != generation {
+        if !matches!(inner.state, State::Waiting) || inner.generation != found.generation {
             // Over, or changed meanwhile: the run ends with nothing.
             let _ = inlets.video.end_of_stream();
             if let Some(audio) = &inlets.audio {
@@ -247,9 +281,17 @@ impl Feed {
         }
         began(inner.began);
         let base = inner.backlog.front().map_or(0, |p| p.dts);
-        inner.state = State::Running { inlets, base, video: 0, audio: 0 };
+        inner.state = State::Running {
+            inlets,
+            base,
+            video: 0,
+            audio: 0,
+            kept: Vec::new(),
+        };
         let backlog = std::mem::take(&mut inner.backlog);
         inner.bytes = 0;
+        // Those packets are looked at for the second time.
+        inner.last_video = None;
         for packet in backlog {
             inner.take(packet);
         }
@@ -304,7 +346,9 @@ impl Inner {
         if slot.as_ref() == Some(&caps) {
             return;
         }
-        let differs = slot.as_ref().is_none_or(|old| essence(old) != essence(&caps));
+        let differs = slot
+            .as_ref()
+            .is_none_or(|old| essence(old) != essence(&caps));
         *slot = Some(caps);
         if !differs {
             return;
@@ -345,9 +389,9 @@ impl Inner {
 
     fn take(&mut self, packet: Packet) {
         if packet.kind == Kind::Video {
-            let jumped = self.last_video.is_some_and(|last| {
-                packet.dts > last + JUMP_NS || packet.dts + JUMP_NS < last
-            });
+            let jumped = self
+                .last_video
+                .is_some_and(|last| packet.dts > last + JUMP_NS || packet.dts + JUMP_NS < last);
             if jumped && matches!(self.state, State::Running { .. } | State::Waiting) {
                 self.restart(Change::Times);
             }
@@ -395,18 +439,25 @@ impl Inner {
         if let Some(video) = &self.video
             && (self.audio.is_some() || waited)
         {
-            let event = Event::Ready {
-                generation: self.generation,
+            let event = Event::Ready(Found {
                 video: video.clone(),
                 audio: self.audio.clone(),
-            };
+                generation: self.generation,
+            });
             self.state = State::Waiting;
             self.send(event);
         }
     }
 
     fn forward(&mut self, mut packet: Packet) {
-        let State::Running { inlets, base, video, audio } = &mut self.state else {
+        let State::Running {
+            inlets,
+            base,
+            video,
+            audio,
+            kept,
+        } = &mut self.state
+        else {
             return;
         };
         let Ok(pts) = u64::try_from(packet.pts - *base) else {
@@ -421,15 +472,31 @@ impl Inner {
         match packet.kind {
             Kind::Video => {
                 if let Some(cuts) = &inlets.keyframes {
-                    let late = match key {
-                        true => cuts.keyframe(pts).is_err(),
-                        false => cuts.since_last(pts) > cuts.longest_ns(),
+                    let cut = match key {
+                        true => cuts.keyframe(pts),
+                        false => match cuts.since_last(pts) {
+                            time if time > cuts.longest_ns() => Err(time),
+                            _ => Ok(false),
+                        },
                     };
-                    if late {
-                        self.restart(Change::Keyframes);
-                        // It may be the keyframe that the next run begins with.
-                        return self.take(packet);
+                    match cut {
+                        Ok(true) => kept.clear(),
+                        Ok(false) => {}
+                        Err(_) => {
+                            // The run is thrown away from its last cut on, and begun again there.
+                            let mut again = std::mem::take(kept);
+                            again.push(packet);
+                            let since = again.first().map_or(0, |p| p.dts - *base);
+                            let began = self.began + Duration::from_nanos(since.max(0) as u64);
+                            self.gather();
+                            self.send(Event::Changed(Change::Keyframes));
+                            again.into_iter().for_each(|p| self.take(p));
+                            // They came when they came.
+                            self.began = began;
+                            return;
+                        }
                     }
+                    kept.push(packet.clone());
                 }
                 inlets.arrivals.add(pts);
                 *video = (*video).max(dts);
@@ -439,6 +506,9 @@ impl Inner {
                 }
             }
             Kind::Audio => {
+                if inlets.keyframes.is_some() {
+                    kept.push(packet.clone());
+                }
                 if let Some(src) = &inlets.audio {
                     *audio = (*audio).max(pts);
                     if *audio > *video + ALONE_NS {

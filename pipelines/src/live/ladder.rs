@@ -48,14 +48,22 @@ fn parse_rung(text: &str) -> Result<Rung, String> {
         Some((size, rate)) => (size, Some(rate)),
         None => (text, None),
     };
-    let wrong = || format!("`{text}`: a rung is HEIGHTp, such as 720p, or `source`, and @RATE, such as @2500k, if wanted");
+    let wrong = || {
+        format!(
+            "`{text}`: a rung is HEIGHTp, such as 720p, or `source`, and @RATE, such as @2500k, if wanted"
+        )
+    };
     let height = match size {
         "source" => None,
         _ => {
             let height = size.strip_suffix('p').and_then(|h| h.parse().ok());
             let height: u32 = height.ok_or_else(wrong)?;
             if !HEIGHTS.contains(&height) {
-                return Err(format!("`{text}`: from {}p to {}p", HEIGHTS.start(), HEIGHTS.end()));
+                return Err(format!(
+                    "`{text}`: from {}p to {}p",
+                    HEIGHTS.start(),
+                    HEIGHTS.end()
+                ));
             }
             Some(height)
         }
@@ -64,7 +72,10 @@ fn parse_rung(text: &str) -> Result<Rung, String> {
     if bitrate_bps.is_some_and(|b| !RATES.contains(&b)) {
         return Err(format!("`{text}`: from 50k to 100M"));
     }
-    Ok(Rung { height, bitrate_bps })
+    Ok(Rung {
+        height,
+        bitrate_bps,
+    })
 }
 
 /// Bits per second of `800k`, `2.5M` or `2500000`.
@@ -221,20 +232,53 @@ mod tests {
     fn ladders_are_read() {
         let rungs = parse("720p, 360p@800k,source@1.5M").unwrap();
         assert_eq!(rungs.len(), 3);
-        assert_eq!(rungs[0], Rung { height: Some(720), bitrate_bps: None });
+        assert_eq!(
+            rungs[0],
+            Rung {
+                height: Some(720),
+                bitrate_bps: None
+            }
+        );
         assert_eq!(rungs[1].bitrate_bps, Some(800_000));
-        assert_eq!(rungs[2], Rung { height: None, bitrate_bps: Some(1_500_000) });
-        for wrong in ["", "720", "720p,720p", "0p", "9000p", "720p@", "720p@x", "720p@1", "720p@nan", "-4p", "é", "720p@é"] {
+        assert_eq!(
+            rungs[2],
+            Rung {
+                height: None,
+                bitrate_bps: Some(1_500_000)
+            }
+        );
+        for wrong in [
+            "",
+            "720",
+            "720p,720p",
+            "0p",
+            "9000p",
+            "720p@",
+            "720p@x",
+            "720p@1",
+            "720p@nan",
+            "-4p",
+            "é",
+            "720p@é",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
-        assert!(parse("64p,65p,66p,67p,68p,69p,70p,71p,72p").unwrap_err().contains("most"));
+        assert!(
+            parse("64p,65p,66p,67p,68p,69p,70p,71p,72p")
+                .unwrap_err()
+                .contains("most")
+        );
     }
 
     #[test]
     fn renditions_are_planned() {
         let ladder = parse("720p,360p,180p").unwrap();
         let made = plan(&ladder, &source(640, 360), true).unwrap();
-        let ways: Vec<_> = made.renditions.iter().map(|r| (r.width, r.height, r.way)).collect();
+        let ways: Vec<_> = made
+            .renditions
+            .iter()
+            .map(|r| (r.width, r.height, r.way))
+            .collect();
         assert_eq!(
             ways,
             [
@@ -248,7 +292,10 @@ mod tests {
         assert_eq!(made.renditions[1].way, Way::Decoded);
         // Odd widths become even, and the aspect stays.
         let made = plan(&parse("540p").unwrap(), &source(854, 480), true).unwrap();
-        assert_eq!((made.renditions[0].width, made.renditions[0].height), (960, 540));
+        assert_eq!(
+            (made.renditions[0].width, made.renditions[0].height),
+            (960, 540)
+        );
         assert_eq!(plan(&ladder, &source(1280, 720), true).unwrap().scale, 1);
         assert_eq!(plan(&ladder, &source(320, 180), true).unwrap().scale, 4);
         assert!(plan(&ladder, &source(160, 120), true).is_err());
@@ -257,7 +304,13 @@ mod tests {
     #[test]
     fn the_source_and_its_height_are_one() {
         let ladder = parse("360p,source").unwrap();
-        assert_eq!(plan(&ladder, &source(640, 360), true).unwrap().renditions.len(), 1);
+        assert_eq!(
+            plan(&ladder, &source(640, 360), true)
+                .unwrap()
+                .renditions
+                .len(),
+            1
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::choose;
 use super::cuts::{Arrivals, Cuts};
-use super::feed::Feed;
+use super::feed::{Feed, Found};
 use super::hls::publisher::Publisher;
 use super::ladder::{self, Plan, Source};
 use super::settings::Settings;
@@ -58,17 +58,28 @@ pub struct Counts {
 /// When they say no size, or one beyond the limits.
 pub fn source_of(caps: &gst::Caps, settings: &Settings) -> Result<Source, String> {
     let structure = caps.structure(0).ok_or("the video has no format")?;
-    let size = |name| structure.get::<i32>(name).ok().and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0);
+    let size = |name| {
+        structure
+            .get::<i32>(name)
+            .ok()
+            .and_then(|v| u32::try_from(v).ok())
+            .filter(|v| *v > 0)
+    };
     let (Some(width), Some(height)) = (size("width"), size("height")) else {
         return Err("the video does not say its size".into());
     };
     let fraction = |name| {
         let f = structure.get::<gst::Fraction>(name).ok()?;
-        Some((u32::try_from(f.numer()).ok()?, u32::try_from(f.denom()).ok()?))
+        Some((
+            u32::try_from(f.numer()).ok()?,
+            u32::try_from(f.denom()).ok()?,
+        ))
     };
     let limits = settings.limits;
     if u64::from(width) * u64::from(height) > limits.pixels {
-        return Err(format!("the publisher sends {width}x{height}, more than is allowed (--max-size)"));
+        return Err(format!(
+            "the publisher sends {width}x{height}, more than is allowed (--max-size)"
+        ));
     }
     let frame_rate = fraction("framerate").unwrap_or((0, 1));
     if frame_rate.1 > 0 && f64::from(frame_rate.0) / f64::from(frame_rate.1) > limits.fps + 0.5 {
@@ -82,7 +93,9 @@ pub fn source_of(caps: &gst::Caps, settings: &Settings) -> Result<Source, String
         width,
         height,
         frame_rate,
-        pixel_aspect: fraction("pixel-aspect-ratio").filter(|f| f.0 > 0 && f.1 > 0).unwrap_or((1, 1)),
+        pixel_aspect: fraction("pixel-aspect-ratio")
+            .filter(|f| f.0 > 0 && f.1 > 0)
+            .unwrap_or((1, 1)),
         playable: structure.name() == "video/x-h264" && is_420_8bit(structure),
         codec: None,
     })
@@ -116,12 +129,11 @@ impl Run {
         settings: &Settings,
         feed: &Feed,
         publisher: &Arc<Publisher>,
-        generation: u64,
-        video: &gst::Caps,
-        audio: Option<&gst::Caps>,
+        found: &Found,
         pass: bool,
         mut say: impl FnMut(&str),
     ) -> Result<Self, Failure> {
+        let (video, audio) = (&found.video, found.audio.as_ref());
         let source = source_of(video, settings).map_err(Failure::new)?;
         let mut plan = ladder::plan(&settings.ladder, &source, pass)?;
         let mut element = settings.element.clone();
@@ -137,10 +149,16 @@ impl Run {
                             plan.scale
                         )));
                     }
-                    choose::Choice { model: name.clone(), scale, why: String::new() }
+                    choose::Choice {
+                        model: name.clone(),
+                        scale,
+                        why: String::new(),
+                    }
                 }
                 None => {
-                    let choice = settings.speeds.choose(plan.scale, size, source.frame_rate)?;
+                    let choice = settings
+                        .speeds
+                        .choose(plan.scale, size, source.frame_rate)?;
                     say(&format!("network {}: {}", choice.model, choice.why));
                     choice
                 }
@@ -158,7 +176,14 @@ impl Run {
         let counters = Arc::new(Counters::default());
         let codec = audio.map(audio_codec);
         let container = settings.hls.container;
-        let sinks = Sinks::new(publisher, container, &source, &plan.renditions, codec, &cuts);
+        let sinks = Sinks::new(
+            publisher,
+            container,
+            &source,
+            &plan.renditions,
+            codec,
+            &cuts,
+        );
         let setup = Setup {
             source: &source,
             plan: &plan,
@@ -175,7 +200,10 @@ impl Run {
             sinks: &sinks,
         };
         let work = Work::build(&setup)?;
-        let bus = work.pipeline.bus().ok_or_else(|| fail("a pipeline without a bus"))?;
+        let bus = work
+            .pipeline
+            .bus()
+            .ok_or_else(|| fail("a pipeline without a bus"))?;
         if work.pipeline.set_state(gst::State::Playing).is_err() {
             let message = bus.pop_filtered(&[gst::MessageType::Error]);
             let _ = work.pipeline.set_state(gst::State::Null);
@@ -184,7 +212,7 @@ impl Run {
                 _ => fail("the graph does not start"),
             });
         }
-        feed.attach(generation, work.inlets(&setup), |began| sinks.began(began));
+        feed.attach(found, work.inlets(&setup), |began| sinks.began(began));
         Ok(Self {
             audio: audio.is_some(),
             work,
@@ -203,7 +231,9 @@ impl Run {
             return Some(e);
         }
         if self.counters.oversize.load(Relaxed) {
-            return Some(Failure::new("the frames are larger than their headers said, and than is allowed"));
+            return Some(Failure::new(
+                "the frames are larger than their headers said, and than is allowed",
+            ));
         }
         let message = self.bus.pop_filtered(&[gst::MessageType::Error])?;
         match message.view() {
@@ -228,13 +258,22 @@ impl Run {
 
     /// What has been counted so far.
     pub fn counts(&self) -> Counts {
-        let stats = self.work.upscaler.as_ref().and_then(|e| e.property::<Option<gst::Structure>>("stats"));
-        let stat = |name: &str| stats.as_ref().and_then(|s| s.get::<u64>(name).ok()).unwrap_or(0);
+        let stats = self
+            .work
+            .upscaler
+            .as_ref()
+            .and_then(|e| e.property::<Option<gst::Structure>>("stats"));
+        let stat = |name: &str| {
+            stats
+                .as_ref()
+                .and_then(|s| s.get::<u64>(name).ok())
+                .unwrap_or(0)
+        };
         Counts {
             frames_in: self.counters.decoded.load(Relaxed),
             frames_out: self.counters.upscaled.load(Relaxed),
             fallback: stat("fallback-frames"),
-            dropped: self.work.dropped(&self.counters),
+            dropped: self.counters.dropped.load(Relaxed),
             inference_p95: Duration::from_nanos(stat("inference-p95-ns")),
             latency: Duration::from_nanos(self.counters.latency_ns.load(Relaxed)),
         }
@@ -250,7 +289,9 @@ impl Run {
                 failure = Some(Failure::new("the graph did not come to its end"));
                 break;
             }
-            let message = self.bus.timed_pop_filtered(gst::ClockTime::from_mseconds(200), &types);
+            let message = self
+                .bus
+                .timed_pop_filtered(gst::ClockTime::from_mseconds(200), &types);
             match message.as_ref().map(|m| m.view()) {
                 Some(gst::MessageView::Eos(_)) => break,
                 Some(gst::MessageView::Error(e)) => {

@@ -128,7 +128,9 @@ impl Sinks {
         let callbacks = gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                lock(&collect).sample(&this, &sample).map_err(|e| this.fail(e))?;
+                lock(&collect)
+                    .sample(&this, &sample)
+                    .map_err(|e| this.fail(e))?;
                 Ok(gst::FlowSuccess::Ok)
             })
             .eos(move |_| {
@@ -202,7 +204,9 @@ impl Sinks {
         state.begun = true;
         let waiting = std::mem::take(&mut state.waiting);
         let done = self.publisher.begin(&specs).and_then(|()| {
-            waiting.into_iter().try_for_each(|(index, output)| self.give(index, output))
+            waiting
+                .into_iter()
+                .try_for_each(|(index, output)| self.give(index, output))
         });
         if let Err(e) = done {
             state.error.get_or_insert(e);
@@ -253,7 +257,7 @@ struct Collect {
 }
 
 enum Bytewise {
-    Ts(Ts),
+    Ts(Box<Ts>),
     Cmaf(Cmaf),
 }
 
@@ -292,10 +296,10 @@ impl Collect {
                     let first = *of_first.get_or_init(|| pts);
                     cuts.due(of.first().unwrap_or(0) + after(first, pts))
                 };
-                Bytewise::Ts(Ts {
+                Bytewise::Ts(Box::new(Ts {
                     splitter: Splitter::new(SEGMENT_BYTES, Box::new(begins)),
                     first,
-                })
+                }))
             }
             Container::Cmaf => Bytewise::Cmaf(Cmaf {
                 cuts,
@@ -350,11 +354,18 @@ impl Ts {
 }
 
 impl Cmaf {
-    fn sample(&mut self, sinks: &Sinks, index: usize, sample: &gst::SampleRef) -> Result<(), Failure> {
+    fn sample(
+        &mut self,
+        sinks: &Sinks,
+        index: usize,
+        sample: &gst::SampleRef,
+    ) -> Result<(), Failure> {
         let Some(list) = sample.buffer_list() else {
             return Ok(());
         };
-        let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
+        let segment = sample
+            .segment()
+            .and_then(|s| s.downcast_ref::<gst::ClockTime>());
         let mut rest = list.iter().peekable();
         if let Some(first) = rest.next_if(|b| is_init(b)) {
             let map = first.map_readable().map_err(crate::parts::fail)?;
@@ -374,7 +385,8 @@ impl Cmaf {
         }
         let begun = self.bytes.len();
         for buffer in rest {
-            self.bytes.extend_from_slice(&buffer.map_readable().map_err(crate::parts::fail)?);
+            self.bytes
+                .extend_from_slice(&buffer.map_readable().map_err(crate::parts::fail)?);
         }
         self.end = time + duration;
         if sinks.publisher.options().part.is_none() {

@@ -1,7 +1,7 @@
 //! How many streams use the network at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// The places; the first to ask gets one.
 #[derive(Debug)]
@@ -16,12 +16,16 @@ pub struct Slot(Arc<Slots>);
 impl Slots {
     /// So many places.
     pub fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self { free: AtomicUsize::new(count) })
+        Arc::new(Self {
+            free: AtomicUsize::new(count),
+        })
     }
 
     /// A place, if there is one.
     pub fn take(self: &Arc<Self>) -> Option<Slot> {
-        let taken = self.free.fetch_update(SeqCst, SeqCst, |free| free.checked_sub(1));
+        let taken = self
+            .free
+            .fetch_update(SeqCst, SeqCst, |free| free.checked_sub(1));
         taken.ok().map(|_| Slot(Arc::clone(self)))
     }
 }

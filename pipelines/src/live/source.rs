@@ -30,7 +30,9 @@ impl Source {
     /// When the URI is none that GStreamer can read, or elements are missing.
     pub fn start(uri: &str, feed: &Arc<Feed>) -> Result<Self, Failure> {
         let pipeline = gst::Pipeline::new();
-        let bus = pipeline.bus().ok_or_else(|| fail("a pipeline without a bus"))?;
+        let bus = pipeline
+            .bus()
+            .ok_or_else(|| fail("a pipeline without a bus"))?;
         let scheme = location::scheme(uri).unwrap_or_default();
         let (src, demux) = match scheme {
             "rtmp" | "rtmps" => {
@@ -94,9 +96,19 @@ fn connect(pipeline: &gst::Pipeline, pad: &gst::Pad, feed: &Arc<Feed>) -> Result
     };
     let version = structure.get::<i32>("mpegversion").unwrap_or(0);
     let (kind, parser, format) = match structure.name().as_str() {
-        "video/x-h264" => (Kind::Video, "h264parse", "video/x-h264,stream-format=byte-stream,alignment=au"),
-        "video/x-h265" => (Kind::Video, "h265parse", "video/x-h265,stream-format=byte-stream,alignment=au"),
-        "audio/mpeg" if version == 4 || version == 2 => (Kind::Audio, "aacparse", "audio/mpeg,stream-format=raw"),
+        "video/x-h264" => (
+            Kind::Video,
+            "h264parse",
+            "video/x-h264,stream-format=byte-stream,alignment=au",
+        ),
+        "video/x-h265" => (
+            Kind::Video,
+            "h265parse",
+            "video/x-h265,stream-format=byte-stream,alignment=au",
+        ),
+        "audio/mpeg" if version == 4 || version == 2 => {
+            (Kind::Audio, "aacparse", "audio/mpeg,stream-format=raw")
+        }
         "audio/mpeg" => (Kind::Audio, "mpegaudioparse", "audio/mpeg"),
         "audio/x-opus" => (Kind::Audio, "opusparse", "audio/x-opus"),
         name => {

@@ -1,6 +1,6 @@
 //! One stream: its publisher comes, goes and comes back; its playlists go on.
 
-use super::feed::{Change, Event, Feed};
+use super::feed::{Change, Event, Feed, Found};
 use super::hls::publisher::Publisher;
 use super::hls::store;
 use super::run::{Counts, Run};
@@ -68,7 +68,9 @@ pub struct Handle {
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("name", &self.shared.origin.name).finish_non_exhaustive()
+        f.debug_struct("Handle")
+            .field("name", &self.shared.origin.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +83,12 @@ impl Handle {
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub fn start(origin: Origin, settings: &Arc<Settings>, slots: &Arc<Slots>, say: &Say) -> Result<Self, Failure> {
+    pub fn start(
+        origin: Origin,
+        settings: &Arc<Settings>,
+        slots: &Arc<Slots>,
+        say: &Say,
+    ) -> Result<Self, Failure> {
         let name = origin.name.clone();
         let shared = Arc::new(Shared {
             status: Mutex::new(status::Stream {
@@ -104,7 +111,10 @@ impl Handle {
             .name(format!("live-{name}"))
             .spawn(move || Stream::new(&inside).live())
             .map_err(|e| Failure::new(format!("a thread for {name}: {e}")))?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// How it stands.
@@ -184,14 +194,22 @@ impl Meter {
     fn rate(&mut self, frames: u64) -> f64 {
         let now = Instant::now();
         self.0.push_back((now, frames));
-        while self.0.front().is_some_and(|(t, _)| now.duration_since(*t) > Duration::from_secs(5)) {
+        while self
+            .0
+            .front()
+            .is_some_and(|(t, _)| now.duration_since(*t) > Duration::from_secs(5))
+        {
             self.0.pop_front();
         }
         let Some((then, before)) = self.0.front() else {
             return 0.0;
         };
         let time = now.duration_since(*then).as_secs_f64();
-        if time < 0.5 { 0.0 } else { frames.saturating_sub(*before) as f64 / time }
+        if time < 0.5 {
+            0.0
+        } else {
+            frames.saturating_sub(*before) as f64 / time
+        }
     }
 }
 
@@ -256,7 +274,10 @@ impl<'a> Stream<'a> {
             // Before the first frame a source that is asked again and again is waited for.
             let given_up = (self.runs > 0 || self.shared.origin.told) && away.elapsed() > reconnect;
             if given_up {
-                self.say(&format!("nobody came back within {} s", reconnect.as_secs()));
+                self.say(&format!(
+                    "nobody came back within {} s",
+                    reconnect.as_secs()
+                ));
                 break;
             }
             if !waited_for {
@@ -314,7 +335,9 @@ impl<'a> Stream<'a> {
         let settings = &shared.settings;
         let mut slot = shared.slots.take();
         if slot.is_none() && settings.over_limit == OverLimit::Wait {
-            return Left::Gone(Some("as many streams as may use the network do: waiting".into()));
+            return Left::Gone(Some(
+                "as many streams as may use the network do: waiting".into(),
+            ));
         }
         let (sender, events) = mpsc::channel();
         let feed = Feed::new(settings.limits.bps, sender);
@@ -330,21 +353,21 @@ impl<'a> Stream<'a> {
                 break Left::Stopped;
             }
             match events.recv_timeout(TICK) {
-                Ok(Event::Ready { generation, video, audio }) => {
-                    match self.begin(&feed, generation, &video, audio.as_ref()) {
-                        Ok(begun) => {
-                            begun.allow_network(slot.is_some());
-                            run = Some(begun);
-                        }
-                        Err(e) => break Left::Refused(e.to_string()),
+                Ok(Event::Ready(found)) => match self.begin(&feed, &found) {
+                    Ok(begun) => {
+                        begun.allow_network(slot.is_some());
+                        run = Some(begun);
                     }
-                }
+                    Err(e) => break Left::Refused(e.to_string()),
+                },
                 Ok(Event::Changed(why)) => {
                     self.say(&why.to_string());
                     if why == Change::Keyframes {
                         self.pass = false;
+                        self.abandon(run.take());
+                    } else {
+                        self.end(run.take());
                     }
-                    self.end(run.take());
                     if self.too_often() {
                         break Left::Refused(format!("{why}, too often"));
                     }
@@ -364,7 +387,9 @@ impl<'a> Stream<'a> {
                 break Left::Gone((run.is_some()).then_some(text));
             }
             if run.is_none() && feed.only_audio(NO_VIDEO) {
-                break Left::Refused("the publisher sends sound without video: there is nothing to enlarge".into());
+                break Left::Refused(
+                    "the publisher sends sound without video: there is nothing to enlarge".into(),
+                );
             }
             if shared.origin.told && !shared.published.load(SeqCst) && begun.elapsed() > RETRY {
                 break Left::Gone(None);
@@ -397,7 +422,7 @@ impl<'a> Stream<'a> {
         self.troubles.len() > TRIES
     }
 
-    fn begin(&mut self, feed: &Feed, generation: u64, video: &gst::Caps, audio: Option<&gst::Caps>) -> Result<Run, Failure> {
+    fn begin(&mut self, feed: &Feed, found: &Found) -> Result<Run, Failure> {
         let shared = self.shared;
         let publisher = match &self.publisher {
             Some(publisher) => Arc::clone(publisher),
@@ -416,7 +441,7 @@ impl<'a> Stream<'a> {
             }
         };
         let say = |text: &str| self.say(text);
-        let run = Run::start(&shared.settings, feed, &publisher, generation, video, audio, self.pass, say)?;
+        let run = Run::start(&shared.settings, feed, &publisher, found, self.pass, say)?;
         let renditions: Vec<_> = run
             .plan
             .renditions
@@ -431,7 +456,17 @@ impl<'a> Stream<'a> {
             .collect();
         let names: Vec<_> = renditions
             .iter()
-            .map(|r| format!("{}{}", r.name, if r.passthrough { " (passed through)" } else { "" }))
+            .map(|r| {
+                format!(
+                    "{}{}",
+                    r.name,
+                    if r.passthrough {
+                        " (passed through)"
+                    } else {
+                        ""
+                    }
+                )
+            })
             .collect();
         self.say(&format!(
             "live: {}x{}{} -> {}{}",

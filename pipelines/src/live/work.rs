@@ -2,28 +2,30 @@
 //!
 //! ```text
 //! appsrc -+-> parser ------------------------------------------> muxer   (passed through)
-//!         +-> decoder -> queue that drops -+-> scaler -> encoder -> muxer
+//!         +-> decoder -> drops what is late -+-> scaler -> encoder -> muxer
 //!                                          +-> nnupscale -+-> encoder -> muxer
 //!                                                         +-> scaler -> encoder -> muxer
 //! appsrc --> audio -----------------------------------------> each muxer
 //! ```
-//! Every queue has a bound. Where the processor is too slow even for the classical upscale, raw
-//! frames are dropped before it; sound and passed-through packets go on.
+//! Every queue has a bound. Where the processor is too slow even for the classical upscale, frames
+//! that are too old are dropped before it; sound and passed-through packets go on.
 
 use super::cuts::{Arrivals, Cuts};
 use super::feed::Inlets;
+use super::hls::options::Container;
 use super::ladder::{Plan, Planned, Source, Way, frame_time};
 use super::sinks::{Outlet, Sinks};
 use crate::failure::{Failure, make};
-use super::hls::options::Container;
 use crate::parts::{add_chain, byte_queue, fail, sink_pad, src_pad, upscaler};
 use gst::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Raw frames that may wait for the network, as a time.
-const RAW_NS: u64 = 1_000_000_000;
+/// Raw frames that may wait for the network; the packets behind them wait as packets.
+const RAW_FRAMES: u32 = 15;
+/// How old a frame may be that is still upscaled and encoded.
+const OLDEST: Duration = Duration::from_secs(3);
 /// What an inlet may hold.
 const INLET: gst::ClockTime = gst::ClockTime::from_seconds(15);
 /// Programme identifiers in the transport streams.
@@ -39,8 +41,8 @@ const AUDIO_BPS: i32 = 128_000;
 pub struct Counters {
     /// Frames decoded.
     pub decoded: AtomicU64,
-    /// Frames that got past the queue that drops.
-    pub taken: AtomicU64,
+    /// Frames dropped for their age.
+    pub dropped: AtomicU64,
     /// Frames that came out of the upscaler, or of the decoder where there is none.
     pub upscaled: AtomicU64,
     /// From the arrival of the last encoded frame until it was encoded, ns.
@@ -90,7 +92,6 @@ pub struct Work {
     video: gst_app::AppSrc,
     audio: Option<gst_app::AppSrc>,
     pass: bool,
-    raw: Option<gst::Element>,
 }
 
 impl Work {
@@ -104,7 +105,7 @@ impl Work {
         pipeline.add(&video).map_err(fail)?;
         let muxers = Muxers::build(&pipeline, setup)?;
         let split = make("tee")?;
-        add_chain(&pipeline, &[split.clone()])?;
+        add_chain(&pipeline, std::slice::from_ref(&split))?;
         video.link(&split).map_err(fail)?;
         let renditions = &setup.plan.renditions;
         let mut work = Self {
@@ -113,9 +114,12 @@ impl Work {
             video,
             audio: None,
             pass: false,
-            raw: None,
         };
-        for (i, _) in renditions.iter().enumerate().filter(|(_, r)| r.way == Way::Pass) {
+        for (i, _) in renditions
+            .iter()
+            .enumerate()
+            .filter(|(_, r)| r.way == Way::Pass)
+        {
             work.pass = true;
             let (first, last) = add_chain(&work.pipeline, &[byte_queue(16)?])?;
             split.link(&first).map_err(fail)?;
@@ -143,17 +147,13 @@ impl Work {
         }
     }
 
-    /// Frames dropped before the network for want of time.
-    pub fn dropped(&self, counters: &Counters) -> u64 {
-        let queued = self.raw.as_ref().map_or(0, |q| q.property::<u32>("current-level-buffers"));
-        counters
-            .decoded
-            .load(Relaxed)
-            .saturating_sub(counters.taken.load(Relaxed) + u64::from(queued))
-    }
-
     /// The decoder and all behind it.
-    fn raw(&mut self, setup: &Setup<'_>, split: &gst::Element, muxers: &Muxers<'_>) -> Result<(), Failure> {
+    fn raw(
+        &mut self,
+        setup: &Setup<'_>,
+        split: &gst::Element,
+        muxers: &Muxers<'_>,
+    ) -> Result<(), Failure> {
         let decoder = make(match parser_of(setup.video) {
             "h265parse" => "avdec_h265",
             _ => "avdec_h264",
@@ -165,18 +165,20 @@ impl Work {
         }
         let filter = make("capsfilter")?;
         filter.set_property_from_str("caps", "video/x-raw,format=I420");
-        let queue = make("queue")?;
-        queue.set_property("max-size-time", RAW_NS);
-        queue.set_property("max-size-buffers", 0u32);
-        queue.set_property("max-size-bytes", 0u32);
-        queue.set_property_from_str("leaky", "downstream");
-        let chain = [byte_queue(16)?, decoder.clone(), convert, filter, queue.clone()];
+        let queue = crate::parts::frame_queue(RAW_FRAMES)?;
+        let chain = [
+            byte_queue(16)?,
+            decoder.clone(),
+            convert,
+            filter,
+            queue.clone(),
+        ];
         let (first, _) = add_chain(&self.pipeline, &chain)?;
         split.link(&first).map_err(fail)?;
         watch_decoded(&src_pad(&decoder)?, setup);
-        watch_taken(&src_pad(&queue)?, setup, !self.pass);
-        self.raw = Some(queue.clone());
-
+        if !self.pass {
+            cut(&src_pad(&queue)?, setup);
+        }
         let renditions = || setup.plan.renditions.iter().enumerate();
         let tee = |of: &gst::Element| -> Result<gst::Element, Failure> {
             let (tee, _) = add_chain(&self.pipeline, &[make("tee")?])?;
@@ -185,12 +187,13 @@ impl Work {
         };
         let decoded = tee(&queue)?;
         for (i, rendition) in renditions().filter(|(_, r)| r.way == Way::Decoded) {
-            let same = (rendition.width, rendition.height) == (setup.source.width, setup.source.height);
+            let same =
+                (rendition.width, rendition.height) == (setup.source.width, setup.source.height);
             self.encode(setup, &decoded, i, rendition, !same, muxers)?;
         }
         if renditions().any(|(_, r)| r.way == Way::Upscaled) {
             let element = upscaler(setup.element.iter().map(|(n, v)| (n.as_str(), v.as_str())))?;
-            add_chain(&self.pipeline, &[element.clone()])?;
+            add_chain(&self.pipeline, std::slice::from_ref(&element))?;
             decoded.link(&element).map_err(fail)?;
             watch_upscaled(&element, setup)?;
             let upscaled = tee(&element)?;
@@ -279,7 +282,9 @@ fn encoder(setup: &Setup<'_>, rendition: &Planned) -> Result<gst::Element, Failu
 
 /// Asks the encoder for a keyframe where a segment begins.
 fn force_keyframes(pad: &gst::Pad, cuts: &Arc<Cuts>) -> Result<(), Failure> {
-    let peer = pad.peer().ok_or_else(|| fail("an encoder without a source"))?;
+    let peer = pad
+        .peer()
+        .ok_or_else(|| fail("an encoder without a source"))?;
     let follower = std::sync::Mutex::new(cuts.follow());
     let count = AtomicU64::new(0);
     peer.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
@@ -290,11 +295,14 @@ fn force_keyframes(pad: &gst::Pad, cuts: &Arc<Cuts>) -> Result<(), Failure> {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .due(time.nseconds());
-        if due {
-            let number = count.fetch_add(1, Relaxed);
-            // Without a running time it is for the next frame. With one, GstVideoEncoder compares it
-            // with the times that x264enc has moved by a thousand hours, and takes none but the first.
+        let number = if due { count.fetch_add(1, Relaxed) } else { 0 };
+        // The first frame is a keyframe anyhow. Asked for, it would be the last: x264enc moves times
+        // by a thousand hours, and GstVideoEncoder of 1.22 remembers the first request that way.
+        if number > 0 {
             let event = gst_video::DownstreamForceKeyUnitEvent::builder()
+                .timestamp(time)
+                .stream_time(time)
+                .running_time(time)
                 .all_headers(true)
                 .count(u32::try_from(number).unwrap_or(u32::MAX))
                 .build();
@@ -307,12 +315,18 @@ fn force_keyframes(pad: &gst::Pad, cuts: &Arc<Cuts>) -> Result<(), Failure> {
 
 fn watch_decoded(pad: &gst::Pad, setup: &Setup<'_>) {
     let counters = Arc::clone(setup.counters);
+    let arrivals = Arc::clone(setup.arrivals);
     let max_pixels = setup.max_pixels;
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(kinds, move |_, info| {
         match &info.data {
-            Some(gst::PadProbeData::Buffer(_)) => {
+            Some(gst::PadProbeData::Buffer(buffer)) => {
                 counters.decoded.fetch_add(1, Relaxed);
+                let age = buffer.pts().and_then(|t| arrivals.age(t.nseconds()));
+                if age.is_some_and(|a| a > OLDEST) {
+                    counters.dropped.fetch_add(1, Relaxed);
+                    return gst::PadProbeReturn::Drop;
+                }
             }
             Some(gst::PadProbeData::Event(event)) => {
                 if let gst::EventView::Caps(c) = event.view()
@@ -330,14 +344,11 @@ fn watch_decoded(pad: &gst::Pad, setup: &Setup<'_>) {
     });
 }
 
-fn watch_taken(pad: &gst::Pad, setup: &Setup<'_>, decide: bool) {
-    let counters = Arc::clone(setup.counters);
+/// Decides where segments begin, by the frames that all encoders get.
+fn cut(pad: &gst::Pad, setup: &Setup<'_>) {
     let cuts = Arc::clone(setup.cuts);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        counters.taken.fetch_add(1, Relaxed);
-        if let Some(time) = info.buffer().and_then(|b| b.pts())
-            && decide
-        {
+        if let Some(time) = info.buffer().and_then(|b| b.pts()) {
             cuts.frame(time.nseconds());
         }
         gst::PadProbeReturn::Ok
@@ -360,7 +371,9 @@ fn watch_upscaled(element: &gst::Element, setup: &Setup<'_>) -> Result<(), Failu
             let least = least.fetch_min(age, Relaxed).min(age);
             // A frame's time of it is how the packets come.
             let late = (age - least).saturating_sub(frame.as_nanos() as u64);
-            let event = gst::event::Qos::builder(gst::QOSType::Underflow, 1.0, late as i64).timestamp(time).build();
+            let event = gst::event::Qos::builder(gst::QOSType::Underflow, 1.0, late as i64)
+                .timestamp(time)
+                .build();
             pad.send_event(event);
         }
         gst::PadProbeReturn::Ok
@@ -407,11 +420,24 @@ impl<'a> Muxers<'a> {
             .collect::<Result<_, Failure>>()?;
         let apart = setup.container == Container::Cmaf && setup.audio.is_some();
         let audio = apart.then(|| one(Outlet::Audio)).transpose()?;
-        Ok(Self { setup, video, audio })
+        Ok(Self {
+            setup,
+            video,
+            audio,
+        })
     }
 
-    fn video(&self, pipeline: &gst::Pipeline, index: usize, from: &gst::Element, parser: &str) -> Result<(), Failure> {
-        let mux = self.video.get(index).ok_or_else(|| fail("a rendition without a muxer"))?;
+    fn video(
+        &self,
+        pipeline: &gst::Pipeline,
+        index: usize,
+        from: &gst::Element,
+        parser: &str,
+    ) -> Result<(), Failure> {
+        let mux = self
+            .video
+            .get(index)
+            .ok_or_else(|| fail("a rendition without a muxer"))?;
         let parser = make(parser)?;
         parser.set_property("config-interval", -1i32);
         let filter = make("capsfilter")?;
@@ -419,7 +445,9 @@ impl<'a> Muxers<'a> {
             Container::Ts => ("byte-stream", VIDEO_PID),
             Container::Cmaf => ("avc", "sink"),
         };
-        let caps = gst::Caps::builder("video/x-h264").field("stream-format", format).field("alignment", "au");
+        let caps = gst::Caps::builder("video/x-h264")
+            .field("stream-format", format)
+            .field("alignment", "au");
         filter.set_property("caps", caps.build());
         let (first, last) = add_chain(pipeline, &[parser, filter, byte_queue(16)?])?;
         from.link(&first).map_err(fail)?;
@@ -428,13 +456,18 @@ impl<'a> Muxers<'a> {
         Ok(())
     }
 
-    fn audio(&self, pipeline: &gst::Pipeline, src: &gst_app::AppSrc, caps: &gst::Caps) -> Result<(), Failure> {
-        let aac = caps
-            .structure(0)
-            .is_some_and(|s| s.name() == "audio/mpeg" && s.get::<i32>("mpegversion").is_ok_and(|v| v != 1));
+    fn audio(
+        &self,
+        pipeline: &gst::Pipeline,
+        src: &gst_app::AppSrc,
+        caps: &gst::Caps,
+    ) -> Result<(), Failure> {
+        let aac = caps.structure(0).is_some_and(|s| {
+            s.name() == "audio/mpeg" && s.get::<i32>("mpegversion").is_ok_and(|v| v != 1)
+        });
         let parser = make("aacparse")?;
         if aac {
-            add_chain(pipeline, &[parser.clone()])?;
+            add_chain(pipeline, std::slice::from_ref(&parser))?;
             src.link(&parser).map_err(fail)?;
         } else {
             let decoder = crate::parts::decoder()?;
@@ -442,7 +475,12 @@ impl<'a> Muxers<'a> {
             src.link(&decoder).map_err(fail)?;
             let encoder = make("avenc_aac")?;
             encoder.set_property("bitrate", AUDIO_BPS);
-            let chain = [make("audioconvert")?, make("audioresample")?, encoder, parser.clone()];
+            let chain = [
+                make("audioconvert")?,
+                make("audioresample")?,
+                encoder,
+                parser.clone(),
+            ];
             let (first, _) = add_chain(pipeline, &chain)?;
             crate::parts::link_later(&decoder, sink_pad(&first)?);
         }
@@ -454,7 +492,9 @@ impl<'a> Muxers<'a> {
         };
         for mux in muxers {
             let filter = make("capsfilter")?;
-            let caps = gst::Caps::builder("audio/mpeg").field("mpegversion", 4i32).field("stream-format", format);
+            let caps = gst::Caps::builder("audio/mpeg")
+                .field("mpegversion", 4i32)
+                .field("stream-format", format);
             filter.set_property("caps", caps.build());
             let (first, last) = add_chain(pipeline, &[byte_queue(4)?, make("aacparse")?, filter])?;
             tee.link(&first).map_err(fail)?;
@@ -473,9 +513,14 @@ fn name_codec(pad: &gst::Pad, sinks: &Arc<Sinks>, outlet: Outlet) {
             .as_ref()
             .and_then(|c| c.structure(0)?.get::<gst::Buffer>("codec_data").ok());
         let name = match (described, info.buffer()) {
-            (Some(data), _) => data.map_readable().ok().and_then(|d| avc_name(d.get(1..4)?)),
+            (Some(data), _) => data
+                .map_readable()
+                .ok()
+                .and_then(|d| avc_name(d.get(1..4)?)),
             (None, Some(buffer)) => buffer.map_readable().ok().and_then(|d| {
-                let at = d.windows(4).position(|w| w[..3] == [0, 0, 1] && w[3] & 0x1f == 7)?;
+                let at = d
+                    .windows(4)
+                    .position(|w| w[..3] == [0, 0, 1] && w[3] & 0x1f == 7)?;
                 avc_name(d.get(at + 4..at + 7)?)
             }),
             _ => None,
@@ -505,7 +550,10 @@ fn cmaf(part: Option<Duration>, outlet: Outlet) -> Result<gst::Element, Failure>
         Outlet::Video(_) => Duration::from_millis(1),
         Outlet::Audio => part.unwrap_or(AUDIO_FRAGMENT),
     };
-    mux.set_property("fragment-duration", gst::ClockTime::try_from(fragment).map_err(fail)?);
+    mux.set_property(
+        "fragment-duration",
+        gst::ClockTime::try_from(fragment).map_err(fail)?,
+    );
     mux.set_property_from_str("write-edts-mode", "never");
     mux.set_property("send-force-keyunit", false);
     if let (Some(part), Outlet::Video(_)) = (part, outlet) {
