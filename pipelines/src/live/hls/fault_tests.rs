@@ -17,9 +17,10 @@ fn a_store_that_fails_leaves_gaps_and_recovers() {
     for n in 0..6 {
         store.0.lock().unwrap().fails = (2..4).contains(&n).then_some(".ts");
         errors.extend(publisher.segment("hi", segment(n)).err());
-        let done =
-            |m: &Memory| m.diary.iter().filter(|d| d.ends_with("index.m3u8")).count() as u64 > n;
-        store.until(done);
+        store.until(|m| {
+            let text = m.files.get("show/hi/index.m3u8");
+            text.is_some_and(|t| String::from_utf8_lossy(t).matches("#EXTINF").count() as u64 > n)
+        });
     }
     publisher.finish().unwrap();
     assert!(
