@@ -27,6 +27,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const TRIES: usize = 12;
 /// See [`TRIES`].
 const WINDOW: Duration = Duration::from_secs(60);
+/// How long nothing may come from a publisher that is known to have left.
+const LAST_WORDS: Duration = Duration::from_millis(700);
 /// How long a stream with sound alone is listened to.
 const NO_VIDEO: Duration = Duration::from_secs(10);
 
@@ -391,7 +393,9 @@ impl<'a> Stream<'a> {
                     "the publisher sends sound without video: there is nothing to enlarge".into(),
                 );
             }
-            if shared.origin.told && !shared.published.load(SeqCst) && begun.elapsed() > RETRY {
+            // The server says so before all that was sent has come through it.
+            let left = shared.origin.told && !shared.published.load(SeqCst);
+            if left && begun.elapsed() > RETRY && feed.idle() > LAST_WORDS {
                 break Left::Gone(None);
             }
             if let Some(now) = &run {

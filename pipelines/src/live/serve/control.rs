@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
+/// How long a publisher waits for its answer: nginx keeps no frames, so our player has to be there
+/// before the first keyframe comes.
+const HEAD_START: Duration = Duration::from_millis(500);
 /// A publisher of which nginx has said nothing for this long is one that nginx has lost. It speaks
 /// of each every three seconds.
 const SILENT: Duration = Duration::from_secs(15);
@@ -151,6 +154,7 @@ async fn publish(
             let Ok(location) = HeaderValue::from_str(&name) else {
                 return StatusCode::INTERNAL_SERVER_ERROR.into_response();
             };
+            tokio::time::sleep(HEAD_START).await;
             // A connection publishes once; should it do so again, its first stream is over.
             if let Some(old) = publishers
                 .add(call.clientid, &name)
