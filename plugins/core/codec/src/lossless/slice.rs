@@ -1,0 +1,288 @@
+//! A slice: its vectors, then for each plane its model, the tables of its levels, its residuals.
+
+use super::{
+    analyse::analyse,
+    model::{LEVELS, Model, read_levels, write_levels},
+    scan::{Geometry, Residuals, scan},
+    sheet::{LEFT, Sheet},
+    taps::{Sources, Taps},
+};
+use crate::{
+    Format, Picture, Plane, Result,
+    motion::{BLOCK, Field, Kernels, Reference, SearchConfig, compensate, search},
+    rans::{DecodeTable, Decoder, Encoder, TableSet, unzigzag, zigzag},
+};
+
+/// What encoder and decoder know of a slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SliceJob<'a> {
+    pub(crate) format: Format,
+    /// First luma row, a multiple of 16.
+    pub(crate) top: usize,
+    /// Luma rows.
+    pub(crate) height: usize,
+    /// The greatest error of a sample.
+    pub(crate) near: u8,
+    pub(crate) references: &'a [&'a Reference],
+}
+
+impl SliceJob<'_> {
+    /// First row of plane `p`, and its geometry.
+    fn geometry(&self, p: usize) -> (usize, Geometry) {
+        let (sx, sy) = if p == 0 { (0, 0) } else { self.format.chroma.shifts() };
+        let (width, whole) = self.format.plane_size(p);
+        let top = self.top >> sy;
+        let bottom = ((self.top + self.height) >> sy).max(top);
+        let height = if self.top + self.height >= self.format.height as usize {
+            whole.saturating_sub(top)
+        } else {
+            bottom - top
+        };
+        let geometry = Geometry {
+            width,
+            height,
+            block: (BLOCK >> sx, BLOCK >> sy),
+            max: self.format.max().into(),
+            step: 2 * i32::from(self.near) + 1,
+            grey: 1 << (self.format.depth - 1),
+        };
+        (top, geometry)
+    }
+
+    fn shifts(&self, p: usize) -> (u32, u32) {
+        if p == 0 { (0, 0) } else { self.format.chroma.shifts() }
+    }
+
+    /// The motion-compensated references of plane `p`.
+    fn predictions(&self, p: usize, g: &Geometry, fields: &[Field]) -> Vec<Sheet> {
+        let kernels = Kernels::best();
+        let mut out = Vec::new();
+        for (reference, field) in self.references.iter().zip(fields) {
+            let mut sheet = Sheet::new(g.width, g.height, 0);
+            if let Some(plane) = reference.planes.get(p) {
+                let put = |x: usize, y: usize, row: &[u16]| {
+                    if y < g.height {
+                        let to = &mut sheet.row_mut(y as isize)[LEFT + x..];
+                        for (to, &v) in to.iter_mut().zip(row) {
+                            *to = v as i16;
+                        }
+                    }
+                };
+                let max = self.format.max();
+                compensate(&kernels, plane, field, self.top, self.shifts(p), max, put);
+            }
+            sheet.close();
+            out.push(sheet);
+        }
+        out
+    }
+}
+
+/// Residuals of planes coded before, at the resolution of plane `p`.
+fn aside(g: &Geometry, luma: &Sheet, (sx, sy): (u32, u32)) -> Sheet {
+    let mut out = Sheet::new(g.width, g.height, 0);
+    if (sx, sy) == (0, 0) {
+        return luma.clone();
+    }
+    for y in 0..g.height {
+        let a = luma.row((y << sy) as isize);
+        // Rows below the slice are zero.
+        let b = luma.row(((y << sy) as isize + sy as isize).min(luma.height as isize));
+        let to = &mut out.row_mut(y as isize)[LEFT..LEFT + g.width];
+        for (x, to) in to.iter_mut().enumerate() {
+            let at = LEFT + (x << sx);
+            let mut sum = a[at] + a[at + sx as usize];
+            if sy == 1 {
+                sum += b[at] + b[at + sx as usize];
+            }
+            *to = (sum + 1) >> 1;
+        }
+    }
+    out
+}
+
+/// Codes a slice. `hints` are vectors of the frame before, one field for each reference; those of
+/// this frame are returned. `decoded` gets what the decoder will see, rows of each plane.
+pub(crate) fn encode_slice(
+    job: &SliceJob<'_>,
+    picture: &Picture,
+    hints: &[Field],
+    config: &SearchConfig,
+    decoded: Option<&mut Vec<Sheet>>,
+) -> Result<(Vec<u8>, Vec<Field>)> {
+    let tables = TableSet::laplace();
+    let mut out = Encoder::new();
+    let mut fields = Vec::new();
+    if let Some(luma) = picture.planes.first() {
+        for (i, reference) in job.references.iter().enumerate() {
+            let kernels = Kernels::best();
+            let hint = hints.get(i);
+            let field = search(&kernels, luma, reference, job.top, job.height, config, hint);
+            field.write(&mut out, tables);
+            fields.push(field);
+        }
+    }
+    let mut asides: Vec<Sheet> = Vec::new();
+    let mut kept = Vec::new();
+    for (p, plane) in picture.planes.iter().enumerate() {
+        let (top, g) = job.geometry(p);
+        let taps = Taps::new(p, job.references.len());
+        let references = job.predictions(p, &g, &fields);
+        let here = asides_of(&g, &asides, job.shifts(p));
+        let sources = Sources { references: &references, asides: &here };
+        let original = original(&g, plane, top, &references);
+        let model = analyse(&g, &taps, &original, sources, 24);
+        let mut current = Sheet::new(g.width, g.height, g.grey);
+        let mut errors = Sheet::new(g.width, g.height, 0);
+        let mut record = Record::new(&original, &g);
+        scan(&g, &taps, &model, sources, &mut current, &mut errors, &mut record);
+        model.write(&mut out, tables);
+        let levels = record.levels(tables);
+        write_levels(&levels, &mut out, tables);
+        for &(level, q) in &record.symbols {
+            out.put_signed(tables, levels[usize::from(level)], q.into());
+        }
+        asides.push(errors);
+        if decoded.is_some() {
+            kept.push(current);
+        }
+    }
+    if let Some(d) = decoded {
+        *d = kept;
+    }
+    Ok((out.finish(tables)?, fields))
+}
+
+/// Decodes a slice to rows of each plane.
+///
+/// # Errors
+/// Whatever shows that the bytes are damaged. What was decoded until then is lost.
+pub(crate) fn decode_slice(job: &SliceJob<'_>, bytes: &[u8]) -> Result<Vec<Sheet>> {
+    let tables = TableSet::laplace();
+    let mut d = Decoder::new(bytes)?;
+    let mut fields = Vec::new();
+    for _ in job.references {
+        fields.push(Field::read(&mut d, tables, job.format.width as usize, job.height)?);
+    }
+    let (mut asides, mut out): (Vec<Sheet>, _) = (Vec::new(), Vec::new());
+    for p in 0..job.format.chroma.planes() {
+        let (_, g) = job.geometry(p);
+        let taps = Taps::new(p, job.references.len());
+        let model = Model::read(&mut d, tables, &taps, g.columns(), g.rows())?;
+        let levels = read_levels(&mut d, tables)?;
+        let references = job.predictions(p, &g, &fields);
+        let here = asides_of(&g, &asides, job.shifts(p));
+        let sources = Sources { references: &references, asides: &here };
+        let mut current = Sheet::new(g.width, g.height, g.grey);
+        let mut errors = Sheet::new(g.width, g.height, 0);
+        let mut replay = Replay { decoder: d, tables, levels: levels.map(|t| tables.decode_table(t)) };
+        scan(&g, &taps, &model, sources, &mut current, &mut errors, &mut replay);
+        d = replay.decoder;
+        asides.push(errors);
+        out.push(current);
+    }
+    d.finish()?;
+    Ok(out)
+}
+
+fn asides_of(g: &Geometry, errors: &[Sheet], shifts: (u32, u32)) -> Vec<Sheet> {
+    let of = |(i, e): (usize, &Sheet)| if i == 0 { aside(g, e, shifts) } else { e.clone() };
+    errors.iter().enumerate().map(of).collect()
+}
+
+/// The samples of a slice with the margin that the scan will see.
+fn original(g: &Geometry, plane: &Plane, top: usize, references: &[Sheet]) -> Sheet {
+    let mut out = Sheet::new(g.width, g.height, g.grey);
+    for y in 0..g.height {
+        let to = &mut out.row_mut(y as isize)[LEFT..LEFT + g.width];
+        for (to, &v) in to.iter_mut().zip(plane.row(top + y)) {
+            *to = v as i16;
+        }
+        out.close_right(y as isize);
+    }
+    for y in [-2, -1] {
+        match references.first() {
+            Some(r) => out.row_mut(y).copy_from_slice(r.row(y)),
+            None => out.copy_row(0, y),
+        }
+    }
+    for y in 0..g.height as isize {
+        let first = out.row(y - 1)[LEFT];
+        out.row_mut(y)[..LEFT].fill(first);
+    }
+    out
+}
+
+/// Computes residuals and writes them down.
+struct Record<'a> {
+    original: &'a Sheet,
+    near: i32,
+    step: i32,
+    symbols: Vec<(u8, i16)>,
+}
+
+impl<'a> Record<'a> {
+    fn new(original: &'a Sheet, g: &Geometry) -> Self {
+        let symbols = Vec::with_capacity(g.width * g.height);
+        Self { original, near: g.step / 2, step: g.step, symbols }
+    }
+
+    /// The best table of each level.
+    fn levels(&self, tables: &TableSet) -> [u8; LEVELS] {
+        let mut counts = vec![[0u32; 512]; LEVELS];
+        for &(level, q) in &self.symbols {
+            counts[usize::from(level)][zigzag(q.into()).min(511) as usize] += 1;
+        }
+        let mut out = [0; LEVELS];
+        let mut last = 20;
+        for (out, counts) in out.iter_mut().zip(&counts) {
+            *out = cheapest(tables, counts, last);
+            last = *out;
+        }
+        out
+    }
+}
+
+/// The table of 64 that codes a histogram of [`zigzag`] values best; `last` if it is empty.
+fn cheapest(tables: &TableSet, counts: &[u32; 512], last: u8) -> u8 {
+    let used: Vec<(i32, f32)> = (0..512u32)
+        .filter(|&v| counts[v as usize] > 0)
+        .map(|v| (unzigzag(v), counts[v as usize] as f32))
+        .collect();
+    if used.is_empty() {
+        return last;
+    }
+    let bits = |t: u8| used.iter().map(|&(v, n)| n * tables.signed_bits(t, v)).sum::<f32>();
+    // The side information prefers tables near the last one.
+    let side = |t: u8| 1.0 + f32::from(t.abs_diff(last));
+    let cost = |t: u8| bits(t) + side(t);
+    (0..64).min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or(last)
+}
+
+impl Residuals for Record<'_> {
+    #[inline(always)]
+    fn next(&mut self, x: usize, y: usize, level: usize, prediction: i32) -> i32 {
+        let difference = i32::from(self.original.row(y as isize)[LEFT + x]) - prediction;
+        let q = if self.near == 0 {
+            difference
+        } else {
+            (difference.abs() + self.near) / self.step * difference.signum()
+        };
+        self.symbols.push((level as u8, q as i16));
+        q
+    }
+}
+
+/// Takes residuals from the entropy decoder.
+struct Replay<'a, 't> {
+    decoder: Decoder<'a>,
+    tables: &'t TableSet,
+    levels: [&'t DecodeTable; LEVELS],
+}
+
+impl Residuals for Replay<'_, '_> {
+    #[inline(always)]
+    fn next(&mut self, _: usize, _: usize, level: usize, _: i32) -> i32 {
+        self.decoder.get_signed(self.tables, self.levels[level])
+    }
+}

@@ -1,0 +1,74 @@
+//! The lossless profile: what goes in comes out.
+
+use gstneural_codec::{Config, Decoder, Encoder, Format, Picture, bitstream::Chroma};
+
+/// Frames of moving smooth shapes with noise: something of all that predictors live on.
+fn clip(format: Format, frames: usize, seed: u64) -> Vec<Picture> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let max = i32::from(format.max());
+    (0..frames)
+        .map(|t| {
+            let mut picture = Picture::grey(format);
+            for (p, plane) in picture.planes.iter_mut().enumerate() {
+                for i in 0..plane.samples.len() {
+                    let (x, y) = (i % plane.width + 3 * t, i / plane.width + t);
+                    let wave = ((x * x / 7 + y * (5 + p)) % 97) as i32 + (x / 9 * 31 % 83) as i32;
+                    let noise = rng.i32(-2..3);
+                    plane.samples[i] = (max / 4 + wave * max / 255 + noise).clamp(0, max) as u16;
+                }
+            }
+            picture
+        })
+        .collect()
+}
+
+const FORMATS: [(u32, u32, Chroma, u8); 9] = [
+    (64, 64, Chroma::C420, 8),
+    (97, 131, Chroma::C420, 8),
+    (33, 65, Chroma::C420, 10),
+    (50, 70, Chroma::C444, 8),
+    (51, 67, Chroma::C444, 10),
+    (45, 66, Chroma::C422, 10),
+    (130, 129, Chroma::Gray, 8),
+    (1, 1, Chroma::C420, 8),
+    (3, 200, Chroma::C420, 10),
+];
+
+#[test]
+fn every_format_comes_back_whole() {
+    for (width, height, chroma, depth) in FORMATS {
+        let format = Format { width, height, chroma, depth };
+        let config = Config { keyframe_interval: 3, picture_crc: true, ..Config::new(format) };
+        let mut encoder = Encoder::new(config).unwrap();
+        let mut decoder = Decoder::new(&encoder.codec_data()).unwrap();
+        for (i, picture) in clip(format, 5, 7).iter().enumerate() {
+            let decoded = decoder.decode(&encoder.encode(picture).unwrap()).unwrap();
+            assert!(decoded.picture == *picture, "{format}, frame {i}");
+            assert_eq!((decoded.keyframe, decoded.corrupt), (i % 3 == 0, false), "{format}");
+        }
+    }
+}
+
+#[test]
+fn near_lossless_errs_by_no_more_than_it_says_and_saves() {
+    let format = Format { width: 75, height: 90, chroma: Chroma::C420, depth: 8 };
+    let mut last = usize::MAX;
+    for near in [0, 1, 3, 15] {
+        let mut encoder = Encoder::new(Config { near, picture_crc: true, ..Config::new(format) }).unwrap();
+        let mut decoder = Decoder::new(&encoder.codec_data()).unwrap();
+        let mut bytes = 0;
+        for picture in clip(format, 4, 3) {
+            let unit = encoder.encode(&picture).unwrap();
+            bytes += unit.len();
+            let decoded = decoder.decode(&unit).unwrap();
+            // The CRC is of the encoder's reconstruction: no drift.
+            assert!(!decoded.corrupt);
+            for (a, b) in picture.planes.iter().zip(&decoded.picture.planes) {
+                let worst = a.samples.iter().zip(&b.samples).map(|(a, b)| a.abs_diff(*b)).max();
+                assert!(worst <= Some(near.into()), "{near}: {worst:?}");
+            }
+        }
+        assert!(bytes < last, "{near}: {bytes} is not less than {last}");
+        last = bytes;
+    }
+}
