@@ -4,7 +4,7 @@ use crate::{
     CodecError, Format, Picture, Result,
     bitstream::{Colour, FrameType, Header, Profile, UnitInfo},
     lossless::{MODEL, SLICE_ROWS, SliceJob, encode_slice},
-    motion::{Field, Reference, SearchConfig},
+    motion::{Field, Halves, Kernels, Reference, SearchConfig},
     parallel,
 };
 
@@ -52,7 +52,7 @@ pub struct Encoder {
     number: u32,
     since_key: u32,
     force_key: bool,
-    reference: Option<Reference>,
+    reference: Option<(Reference, Halves)>,
     /// Vectors of each slice of the last frame.
     hints: Vec<Vec<Field>>,
 }
@@ -124,7 +124,8 @@ impl Encoder {
             self.reference = None;
             self.hints.clear();
         }
-        let references: Vec<&Reference> = self.reference.iter().collect();
+        let references: Vec<&Reference> = self.reference.iter().map(|r| &r.0).collect();
+        let halves: Vec<&Halves> = self.reference.iter().map(|r| &r.1).collect();
         let height = format.height as usize;
         let count = height.div_ceil(SLICE_ROWS);
         let results = parallel::map(count, threads, |i| {
@@ -138,7 +139,7 @@ impl Encoder {
             };
             let hints = self.hints.get(i).map_or(&[][..], Vec::as_slice);
             let mut rows = Vec::new();
-            let coded = encode_slice(&job, picture, hints, &self.config.search, Some(&mut rows))?;
+            let coded = encode_slice(&job, picture, &halves, hints, &self.config.search, Some(&mut rows))?;
             Ok((coded, rows))
         });
         let mut decoded = Picture::grey(format);
@@ -157,7 +158,10 @@ impl Encoder {
             picture_crc: self.config.picture_crc.then(|| decoded.crc()),
         };
         let unit = info.write(&slices)?;
-        self.reference = Some(Reference::new(&decoded));
+        let reference = Reference::new(&decoded);
+        self.reference = reference.planes.first().map(|luma| {
+            Halves::new(&Kernels::best(), luma, format.max())
+        }).map(|halves| (reference, halves));
         self.hints = hints;
         self.number = self.number.wrapping_add(1);
         self.since_key += 1;

@@ -120,17 +120,45 @@ fn gather(
     count
 }
 
+/// Sums of products of all pairs of the first `n` lists.
 fn multiply(values: &Values, n: usize, count: usize) -> Products {
-    let mut sums = Vec::with_capacity(n * (n + 1) / 2);
-    let padded = count.next_multiple_of(16).min(BLOCK_SAMPLES);
-    for (i, a) in values.iter().enumerate().take(n) {
-        for b in values.iter().take(n).skip(i) {
-            sums.push(dot(&a[..padded], &b[..padded]) as f32);
-        }
-    }
+    let mut sums = vec![0.0; n * (n + 1) / 2];
+    let padded = count.next_multiple_of(32).min(BLOCK_SAMPLES);
+    products(values, n, padded, &mut sums);
     Products { n, count: count as f32, sums }
 }
 
+/// On x86-64 with AVX2 the plain form compiled for it.
+fn products(values: &Values, n: usize, padded: usize, sums: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn wide(values: &Values, n: usize, padded: usize, sums: &mut [f32]) {
+            products_any(values, n, padded, sums);
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: AVX2 was detected.
+            unsafe { wide(values, n, padded, sums) };
+            return;
+        }
+    }
+    products_any(values, n, padded, sums);
+}
+
+#[inline(always)]
+fn products_any(values: &Values, n: usize, padded: usize, sums: &mut [f32]) {
+    let mut sums = sums.iter_mut();
+    for (i, a) in values.iter().enumerate().take(n) {
+        let a = &a[..padded];
+        for b in values.iter().take(n).skip(i) {
+            if let Some(sum) = sums.next() {
+                *sum = dot(a, &b[..padded]) as f32;
+            }
+        }
+    }
+}
+
+#[inline(always)]
 fn dot(a: &[i16], b: &[i16]) -> i32 {
     let mut sum = 0i32;
     for (a, b) in a.iter().zip(b) {

@@ -36,6 +36,7 @@ impl Sheet {
     }
 
     #[inline]
+    #[inline(always)]
     pub(crate) fn row_mut(&mut self, y: isize) -> &mut [i16] {
         let start = self.start(y);
         &mut self.values[start..start + self.stride]

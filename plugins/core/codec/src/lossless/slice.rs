@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Format, Picture, Plane, Result,
-    motion::{BLOCK, Field, Kernels, Reference, SearchConfig, compensate, search},
+    motion::{BLOCK, Field, Halves, Kernels, Reference, SearchConfig, compensate, search},
     rans::{DecodeTable, Decoder, Encoder, TableSet, unzigzag, zigzag},
 };
 
@@ -101,11 +101,12 @@ fn aside(g: &Geometry, luma: &Sheet, (sx, sy): (u32, u32)) -> Sheet {
     out
 }
 
-/// Codes a slice. `hints` are vectors of the frame before, one field for each reference; those of
+/// Codes a slice. `halves` are the references' luma, for the search. `hints` are vectors of the frame before, one field for each reference; those of
 /// this frame are returned. `decoded` gets what the decoder will see, rows of each plane.
 pub(crate) fn encode_slice(
     job: &SliceJob<'_>,
     picture: &Picture,
+    halves: &[&Halves],
     hints: &[Field],
     config: &SearchConfig,
     decoded: Option<&mut Vec<Sheet>>,
@@ -114,7 +115,7 @@ pub(crate) fn encode_slice(
     let mut out = Encoder::new();
     let mut fields = Vec::new();
     if let Some(luma) = picture.planes.first() {
-        for (i, reference) in job.references.iter().enumerate() {
+        for (i, reference) in halves.iter().enumerate() {
             let kernels = Kernels::best();
             let hint = hints.get(i);
             let field = search(&kernels, luma, reference, job.top, job.height, config, hint);
@@ -243,20 +244,31 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The table of 64 that codes a histogram of [`zigzag`] values best; `last` if it is empty.
+/// The table of 64 that codes a histogram of [`zigzag`] values best, as far as walking from `last`
+/// in the direction that helps finds it; `last` if the histogram is empty.
 fn cheapest(tables: &TableSet, counts: &[u32; 512], last: u8) -> u8 {
-    let used: Vec<(i32, f32)> = (0..512u32)
+    let used: Vec<(i32, u64)> = (0..512u32)
         .filter(|&v| counts[v as usize] > 0)
-        .map(|v| (unzigzag(v), counts[v as usize] as f32))
+        .map(|v| (unzigzag(v), counts[v as usize].into()))
         .collect();
     if used.is_empty() {
         return last;
     }
-    let bits = |t: u8| used.iter().map(|&(v, n)| n * tables.signed_bits(t, v)).sum::<f32>();
-    // The side information prefers tables near the last one.
-    let side = |t: u8| 1.0 + f32::from(t.abs_diff(last));
-    let cost = |t: u8| bits(t) + side(t);
-    (0..64).min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or(last)
+    let cost = |t: u8| {
+        let bits: u64 = used.iter().map(|&(v, n)| n * u64::from(tables.signed_cost(t, v))).sum();
+        // The side information prefers tables near the last one.
+        bits + 256 * (1 + u64::from(t.abs_diff(last)))
+    };
+    let mut best = (cost(last), last);
+    for step in [1i8, -1] {
+        // Two steps without a gain end the walk.
+        let mut t = last;
+        while let Some(next) = t.checked_add_signed(step).filter(|&t| t < 64 && t.abs_diff(best.1) < 3) {
+            t = next;
+            best = best.min((cost(t), t));
+        }
+    }
+    best.1
 }
 
 impl Residuals for Record<'_> {

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use super::{BLOCK, BlockMode, Field, PaddedPlane, Vector};
+use super::{BLOCK, BlockMode, Field, PaddedPlane, Vector, halves};
 
 /// Samples of a block in rows of [`BLOCK`].
 pub type Block = [u16; BLOCK * BLOCK];
@@ -17,13 +17,23 @@ type Sums = [[i32; BLOCK]; BLOCK + 5];
 pub struct Kernels {
     pub(crate) luma: fn(&PaddedPlane, usize, usize, usize, usize, u16, &mut Block),
     pub(crate) bilinear: fn(&PaddedPlane, usize, [u32; 2], [usize; 2], &mut Block),
-    pub(crate) sad: fn(&Block, &Block, usize) -> u32,
+    pub(crate) sad_pair: fn(&Block, &[u16], &[u16], usize, usize) -> u32,
+    pub(crate) half_row: fn(&[u16], &mut [i32], &mut [u16], u16),
+    pub(crate) half_column: fn([&[u16]; 6], &mut [u16], u16),
+    pub(crate) half_sums: fn([&[i32]; 6], &mut [u16], u16),
 }
 
 impl Kernels {
     /// The plain ones.
     pub fn plain() -> Self {
-        Self { luma: luma_any, bilinear: bilinear_any, sad: sad_any }
+        Self {
+            luma: luma_any,
+            bilinear: bilinear_any,
+            sad_pair: halves::sad_pair,
+            half_row: halves::half_row,
+            half_column: halves::half_column,
+            half_sums: halves::half_sums,
+        }
     }
 
     /// The fastest ones that this processor has.
@@ -40,12 +50,12 @@ impl Kernels {
 }
 
 #[inline(always)]
-fn tap6(a: i32, b: i32, c: i32, d: i32, e: i32, f: i32) -> i32 {
+pub(crate) fn tap6(a: i32, b: i32, c: i32, d: i32, e: i32, f: i32) -> i32 {
     a + f - 5 * (b + e) + 20 * (c + d)
 }
 
 #[inline(always)]
-fn clip(v: i32, max: u16) -> u16 {
+pub(crate) fn clip(v: i32, max: u16) -> u16 {
     v.clamp(0, i32::from(max)) as u16
 }
 
@@ -199,78 +209,44 @@ fn bilinear_any(p: &PaddedPlane, at: usize, f: [u32; 2], size: [usize; 2], out: 
     }
 }
 
-/// Sum of absolute differences of the first `size` rows and columns (8 or 16).
-#[inline(always)]
-fn sad_any(a: &Block, b: &Block, size: usize) -> u32 {
-    let mut sum = 0;
-    if size == BLOCK {
-        for (a, b) in a.iter().zip(b) {
-            sum += u32::from(a.abs_diff(*b));
-        }
-        return sum;
-    }
-    for (a, b) in a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take(size) {
-        for (a, b) in a[..8].iter().zip(&b[..8]) {
-            sum += u32::from(a.abs_diff(*b));
-        }
-    }
-    sum
-}
-
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use super::*;
 
     /// Only given out where AVX2 was detected.
     pub(super) fn kernels() -> Kernels {
-        Kernels { luma, bilinear, sad }
+        Kernels { luma, bilinear, sad_pair, half_row, half_column, half_sums }
     }
 
-    #[target_feature(enable = "avx2")]
-    fn luma_avx2(
-        p: &PaddedPlane,
-        at: usize,
-        size: usize,
-        fx: usize,
-        fy: usize,
-        max: u16,
-        out: &mut Block,
-    ) {
-        luma_any(p, at, size, fx, fy, max, out);
+    /// A function that calls the plain one, compiled for AVX2.
+    macro_rules! avx2 {
+        ($name:ident, $plain:path, ($($arg:ident: $type:ty),*) $(-> $out:ty)?) => {
+            fn $name($($arg: $type),*) $(-> $out)? {
+                #[target_feature(enable = "avx2")]
+                fn wide($($arg: $type),*) $(-> $out)? {
+                    $plain($($arg),*)
+                }
+                // SAFETY: `kernels` is called only after AVX2 was detected, and nothing else gives
+                // this function out.
+                unsafe { wide($($arg),*) }
+            }
+        };
     }
 
-    #[target_feature(enable = "avx2")]
-    fn bilinear_avx2(p: &PaddedPlane, at: usize, f: [u32; 2], size: [usize; 2], out: &mut Block) {
-        bilinear_any(p, at, f, size, out);
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn sad_avx2(a: &Block, b: &Block, size: usize) -> u32 {
-        sad_any(a, b, size)
-    }
-
-    fn luma(
-        p: &PaddedPlane,
-        at: usize,
-        size: usize,
-        fx: usize,
-        fy: usize,
-        max: u16,
-        out: &mut Block,
-    ) {
-        // SAFETY: `kernels` is called only after AVX2 was detected.
-        unsafe { luma_avx2(p, at, size, fx, fy, max, out) }
-    }
-
-    fn bilinear(p: &PaddedPlane, at: usize, f: [u32; 2], size: [usize; 2], out: &mut Block) {
-        // SAFETY: as above.
-        unsafe { bilinear_avx2(p, at, f, size, out) }
-    }
-
-    fn sad(a: &Block, b: &Block, size: usize) -> u32 {
-        // SAFETY: as above.
-        unsafe { sad_avx2(a, b, size) }
-    }
+    avx2!(luma, luma_any, (
+        p: &PaddedPlane, at: usize, size: usize, fx: usize, fy: usize, max: u16, out: &mut Block
+    ));
+    avx2!(bilinear, bilinear_any, (
+        p: &PaddedPlane, at: usize, f: [u32; 2], size: [usize; 2], out: &mut Block
+    ));
+    avx2!(sad_pair, halves::sad_pair, (
+        wanted: &Block, a: &[u16], b: &[u16], stride: usize, size: usize
+    ) -> u32);
+    avx2!(half_row, halves::half_row, (
+        row: &[u16], sums: &mut [i32], out: &mut [u16], max: u16
+    ));
+    avx2!(half_column, halves::half_column, (rows: [&[u16]; 6], out: &mut [u16], max: u16));
+    avx2!(half_sums, halves::half_sums, (rows: [&[i32]; 6], out: &mut [u16], max: u16));
 }
 
 /// Predicts the block of a plane that belongs to `size` x `size` luma samples (16 or 8) at luma

@@ -8,11 +8,13 @@
 //! All arithmetic is on integers: every machine predicts the same.
 
 mod compensate;
+mod halves;
 mod reference;
 mod search;
 mod vectors;
 
 pub use compensate::{Kernels, compensate, compensate_block};
+pub use halves::Halves;
 pub use reference::{PADDING, PaddedPlane, Reference};
 pub use search::{SearchConfig, search};
 pub use vectors::{BlockMode, Field, MAX_VECTOR, Vector};

@@ -1,8 +1,7 @@
 //! Motion search: predictors, a hexagon on whole samples, then half and quarter samples.
 
 use super::{
-    BLOCK, BlockMode, Field, Kernels, MAX_VECTOR, Reference, Vector, compensate::Block,
-    compensate_block,
+    BLOCK, BlockMode, Field, Halves, Kernels, MAX_VECTOR, Vector, compensate::Block,
 };
 use crate::Plane;
 
@@ -23,9 +22,9 @@ impl Default for SearchConfig {
     }
 }
 
-struct Block16<'a> {
+struct Job<'a> {
     kernels: &'a Kernels,
-    reference: &'a Reference,
+    reference: &'a Halves,
     config: &'a SearchConfig,
     /// The block to find, and its place in the plane.
     wanted: Block,
@@ -35,16 +34,13 @@ struct Block16<'a> {
     predicted: Vector,
 }
 
-impl Block16<'_> {
+impl Job<'_> {
     fn cost(&self, v: Vector) -> u32 {
-        let mut found: Block = [0; BLOCK * BLOCK];
-        let Some(plane) = self.reference.planes.first() else { return u32::MAX };
-        let max = self.reference.format.max();
-        let at = (self.x, self.y);
-        compensate_block(self.kernels, plane, at, self.size, v, (0, 0), max, &mut found);
         let cost = |a: i16, b: i16| 2 * (16 - a.abs_diff(b).leading_zeros()) + 1;
         let rate = cost(v.x, self.predicted.x) + cost(v.y, self.predicted.y);
-        (self.kernels.sad)(&self.wanted, &found, self.size) + self.config.lambda * rate
+        let at = (self.x, self.y);
+        self.reference.sad(self.kernels, &self.wanted, at, self.size, v)
+            + self.config.lambda * rate
     }
 
     /// Moves `best` along `pattern` (in units of `unit` quarters) while that helps.
@@ -86,6 +82,10 @@ impl Block16<'_> {
             }
         }
         let start = best;
+        // Nothing but the vector to pay for: it is not going to be better.
+        if start.0 <= 6 * self.config.lambda {
+            return start;
+        }
         let mut whole = best;
         if whole.1.x & 3 != 0 || whole.1.y & 3 != 0 {
             whole.1 = Vector { x: (whole.1.x + 2) & !3, y: (whole.1.y + 2) & !3 };
@@ -109,7 +109,7 @@ impl Block16<'_> {
 pub fn search(
     kernels: &Kernels,
     plane: &Plane,
-    reference: &Reference,
+    reference: &Halves,
     top: usize,
     height: usize,
     config: &SearchConfig,
@@ -119,7 +119,7 @@ pub fn search(
     for by in 0..field.rows {
         for bx in 0..field.columns {
             let (x, y) = (bx * BLOCK, top + by * BLOCK);
-            let mut job = Block16 {
+            let mut job = Job {
                 kernels,
                 reference,
                 config,

@@ -74,12 +74,12 @@ impl Encoder {
     pub fn put_choice(&mut self, tables: &TableSet, values: impl Iterator<Item = i32>) -> u8 {
         let mut counts = std::collections::BTreeMap::new();
         for v in values {
-            *counts.entry(v).or_insert(0u32) += 1;
+            *counts.entry(v).or_insert(0u64) += 1;
         }
-        let bits = |t: u8| -> f32 {
-            counts.iter().map(|(&v, &n)| n as f32 * tables.signed_bits(t, v)).sum()
+        let bits = |t: u8| -> u64 {
+            counts.iter().map(|(&v, &n)| n * u64::from(tables.signed_cost(t, v))).sum()
         };
-        let mut best = (f32::INFINITY, 0);
+        let mut best = (u64::MAX, 0);
         for t in 0..tables.len().min(64) as u8 {
             let b = bits(t);
             if b < best.0 {

@@ -16,7 +16,7 @@
 //!     encoder.put_signed(tables, 40, value);
 //! }
 //! let bytes = encoder.finish(tables)?;
-//! assert_eq!(bytes.len(), 20); // 4 states of 4 bytes, and 2 words
+//! assert_eq!(bytes.len(), 18); // four states of 4 bytes, and a word
 //!
 //! let mut decoder = Decoder::new(&bytes)?;
 //! let table = tables.decode_table(40);

@@ -190,13 +190,32 @@ impl TableSet {
         u32::from(self.encode_table(i)[usize::from(symbol)].frequency)
     }
 
-    /// Bits that a signed value costs in table `i`, digits after an escape included.
-    pub fn signed_bits(&self, i: u8, value: i32) -> f32 {
+    /// What a signed value costs in table `i`, digits after an escape included, in 1/256 bit.
+    pub fn signed_cost(&self, i: u8, value: i32) -> u32 {
         let (symbol, digits) = super::encoder::signed_symbol(self, i, value);
-        let freq = self.frequency(i, symbol).max(1) as f32;
         let plain = if symbol == ESCAPE { 4 + 4 * super::encoder::nibbles(digits) } else { 0 };
-        PRECISION as f32 - freq.log2() + plain as f32
+        cost(self.frequency(i, symbol)) + 256 * plain
     }
+}
+
+/// Cost of a symbol of this frequency in 1/256 bit, the same on every machine: the logarithm comes
+/// from repeated squaring.
+fn cost(frequency: u32) -> u32 {
+    static COSTS: LazyLock<Vec<u16>> = LazyLock::new(|| {
+        let log = |f: u32| {
+            let whole = f.ilog2();
+            // The mantissa in [1, 2) times 2^31.
+            let (mut m, mut log) = (u64::from(f) << (31 - whole), whole);
+            for _ in 0..8 {
+                m = m * m >> 31;
+                log = log << 1 | (m >> 32) as u32;
+                m >>= m >> 32;
+            }
+            log
+        };
+        (0..=TOTAL).map(|f| (256 * PRECISION - log(f.max(1))) as u16).collect()
+    });
+    COSTS.get(frequency as usize).map_or(0, |&c| c.into())
 }
 
 /// Both forms of a list of at most 256 frequencies that add up to [`TOTAL`].
