@@ -8,10 +8,7 @@ use std::{
     time::Instant,
 };
 
-use gstneural_codec::{
-    Config, Decoder, Encoder, Format, Picture,
-    bitstream::Chroma,
-};
+use gstneural_codec::{Config, Decoder, Encoder, Format, Picture, bitstream::Chroma};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -20,7 +17,12 @@ fn open(path: &str) -> Result<(Format, impl FnMut() -> Result<Option<Picture>, E
     let mut file = BufReader::new(std::fs::File::open(path)?);
     let mut head = String::new();
     file.read_line(&mut head)?;
-    let mut format = Format { width: 0, height: 0, chroma: Chroma::C420, depth: 8 };
+    let mut format = Format {
+        width: 0,
+        height: 0,
+        chroma: Chroma::C420,
+        depth: 8,
+    };
     for field in head.split_whitespace().skip(1) {
         let (key, value) = field.split_at(1);
         match key {
@@ -65,7 +67,12 @@ fn main() -> Result<(), Error> {
     }
     for path in paths {
         let (format, mut next) = open(&path)?;
-        let config = Config { near, threads, keyframe_interval: keyint, ..Config::new(format) };
+        let config = Config {
+            near,
+            threads,
+            keyframe_interval: keyint,
+            ..Config::new(format)
+        };
         let mut encoder = Encoder::new(config)?;
         let mut decoder = Decoder::new(&encoder.codec_data())?.threads(threads);
         let (mut raw, mut key, mut bytes, mut frames) = (0, 0, 0, 0);

@@ -24,13 +24,22 @@ pub struct Decoded {
     pub corrupt: bool,
 }
 
+/// A frame that others may refer to.
+#[derive(Debug)]
+struct Known {
+    reference: Reference,
+    picture: Picture,
+    number: u32,
+    corrupt: bool,
+}
+
 /// A decoder of the lossless profile.
 #[derive(Debug)]
 pub struct Decoder {
     header: Header,
     threads: usize,
-    /// The last frame, its number, and whether it is corrupt.
-    reference: Option<(Reference, Picture, u32, bool)>,
+    /// Frames that others may refer to, the last decoded first.
+    references: Vec<Known>,
 }
 
 impl Decoder {
@@ -44,7 +53,11 @@ impl Decoder {
             return Err(CodecError::Profile(header.profile.name()));
         }
         header.require_model(&MODEL)?;
-        Ok(Self { header, threads: 1, reference: None })
+        Ok(Self {
+            header,
+            threads: 1,
+            references: Vec::new(),
+        })
     }
 
     /// Sets the number of threads; the frames do not depend on it.
@@ -61,7 +74,7 @@ impl Decoder {
 
     /// Forgets all frames, as after a seek.
     pub fn flush(&mut self) {
-        self.reference = None;
+        self.references.clear();
     }
 
     /// Decodes an access unit.
@@ -77,32 +90,46 @@ impl Decoder {
         let count = height.div_ceil(SLICE_ROWS);
         if unit.slices.len() != count {
             let value = unit.slices.len() as u64;
-            return Err(CodecError::Field { what: "number of slices", value });
+            return Err(CodecError::Field {
+                what: "number of slices",
+                value,
+            });
         }
         let keyframe = unit.info.frame_type == FrameType::Key;
         let number = unit.info.number;
         let mut corrupt = false;
         let mut references = Vec::new();
         if !keyframe {
-            let Some((reference, _, at, bad)) = &self.reference else {
-                return Err(CodecError::NoKeyframe);
-            };
-            let wanted = number.wrapping_add_signed(-i32::from(unit.info.references[0]));
-            corrupt = *bad || wanted != *at;
-            references.push(reference);
+            for distance in unit.info.references.into_iter().filter(|&d| d != 0) {
+                let wanted = number.wrapping_add_signed(-i32::from(distance));
+                let known = self.references.iter().find(|k| k.number == wanted);
+                corrupt |= known.is_none_or(|k| k.corrupt);
+                // A frame that is missing is stood in for by the last one.
+                let Some(known) = known.or(self.references.first()) else {
+                    return Err(CodecError::NoKeyframe);
+                };
+                references.push(&known.reference);
+            }
         }
         let results = parallel::map(count, self.threads, |i| {
             let slice = unit.slices.get(i).filter(|s| s.intact)?;
             let top = i * SLICE_ROWS;
             let height = SLICE_ROWS.min(height - top);
             let near = unit.info.qp;
-            decode_slice(&SliceJob { format, top, height, near, references: &references }, slice.data)
-                .ok()
+            decode_slice(
+                &SliceJob {
+                    format,
+                    top,
+                    height,
+                    near,
+                    references: &references,
+                },
+                slice.data,
+            )
+            .ok()
         });
-        let mut picture = match &self.reference {
-            Some((_, picture, _, _)) => picture.clone(),
-            None => Picture::grey(format),
-        };
+        let last = self.references.first();
+        let mut picture = last.map_or_else(|| Picture::grey(format), |k| k.picture.clone());
         let mut damaged_slices = Vec::new();
         for (i, rows) in results.iter().enumerate() {
             match rows {
@@ -111,8 +138,30 @@ impl Decoder {
             }
         }
         corrupt |= !damaged_slices.is_empty();
-        corrupt |= unit.info.picture_crc.is_some_and(|crc| crc != picture.crc());
-        self.reference = Some((Reference::new(&picture), picture.clone(), number, corrupt));
-        Ok(Decoded { picture, number, keyframe, damaged_slices, corrupt })
+        corrupt |= unit
+            .info
+            .picture_crc
+            .is_some_and(|crc| crc != picture.crc());
+        if keyframe {
+            self.references.clear();
+        }
+        let reference = Reference::new(&picture);
+        self.references.insert(
+            0,
+            Known {
+                reference,
+                picture: picture.clone(),
+                number,
+                corrupt,
+            },
+        );
+        self.references.truncate(2);
+        Ok(Decoded {
+            picture,
+            number,
+            keyframe,
+            damaged_slices,
+            corrupt,
+        })
     }
 }

@@ -52,7 +52,8 @@ pub struct Encoder {
     number: u32,
     since_key: u32,
     force_key: bool,
-    reference: Option<(Reference, Halves)>,
+    /// The last frame, and the one before it.
+    references: Vec<(Reference, Halves)>,
     /// Vectors of each slice of the last frame.
     hints: Vec<Vec<Field>>,
 }
@@ -65,7 +66,11 @@ impl Encoder {
     pub fn new(config: Config) -> Result<Self> {
         config.format.check()?;
         let bad = |what, value: u32, range| {
-            Err(CodecError::Setting { what, value: value.into(), range })
+            Err(CodecError::Setting {
+                what,
+                value: value.into(),
+                range,
+            })
         };
         if config.near > 15 {
             return bad("near", config.near.into(), "0 to 15");
@@ -81,14 +86,19 @@ impl Encoder {
             number: 0,
             since_key: 0,
             force_key: false,
-            reference: None,
+            references: Vec::new(),
             hints: Vec::new(),
         })
     }
 
     /// The `codec_data` of the stream.
     pub fn codec_data(&self) -> Vec<u8> {
-        let Config { format, colour, fps, .. } = self.config;
+        let Config {
+            format,
+            colour,
+            fps,
+            ..
+        } = self.config;
         let header = Header {
             profile: Profile::Lossless,
             tier: 0,
@@ -113,19 +123,24 @@ impl Encoder {
     /// # Errors
     /// [`CodecError::Format`] if the frame is not of the stream's format.
     pub fn encode(&mut self, picture: &Picture) -> Result<Vec<u8>> {
-        let Config { format, near, threads, .. } = self.config;
+        let Config {
+            format,
+            near,
+            threads,
+            ..
+        } = self.config;
         picture.check(format)?;
         let key = self.force_key
-            || self.reference.is_none()
+            || self.references.is_empty()
             || self.since_key >= self.config.keyframe_interval;
         if key {
             self.since_key = 0;
             self.force_key = false;
-            self.reference = None;
+            self.references.clear();
             self.hints.clear();
         }
-        let references: Vec<&Reference> = self.reference.iter().map(|r| &r.0).collect();
-        let halves: Vec<&Halves> = self.reference.iter().map(|r| &r.1).collect();
+        let references: Vec<&Reference> = self.references.iter().map(|r| &r.0).collect();
+        let halves: Vec<&Halves> = self.references.iter().map(|r| &r.1).collect();
         let height = format.height as usize;
         let count = height.div_ceil(SLICE_ROWS);
         let results = parallel::map(count, threads, |i| {
@@ -139,7 +154,14 @@ impl Encoder {
             };
             let hints = self.hints.get(i).map_or(&[][..], Vec::as_slice);
             let mut rows = Vec::new();
-            let coded = encode_slice(&job, picture, &halves, hints, &self.config.search, Some(&mut rows))?;
+            let coded = encode_slice(
+                &job,
+                picture,
+                &halves,
+                hints,
+                &self.config.search,
+                Some(&mut rows),
+            )?;
             Ok((coded, rows))
         });
         let mut decoded = Picture::grey(format);
@@ -151,17 +173,23 @@ impl Encoder {
             hints.push(fields);
         }
         let info = UnitInfo {
-            frame_type: if key { FrameType::Key } else { FrameType::Predicted },
+            frame_type: if key {
+                FrameType::Key
+            } else {
+                FrameType::Predicted
+            },
             number: self.number,
-            references: if key { [0, 0] } else { [1, 0] },
+            references: [i8::from(!key), if references.len() > 1 { 2 } else { 0 }],
             qp: near,
             picture_crc: self.config.picture_crc.then(|| decoded.crc()),
         };
         let unit = info.write(&slices)?;
         let reference = Reference::new(&decoded);
-        self.reference = reference.planes.first().map(|luma| {
-            Halves::new(&Kernels::best(), luma, format.max())
-        }).map(|halves| (reference, halves));
+        if let Some(luma) = reference.planes.first() {
+            let halves = Halves::new(&Kernels::best(), luma, format.max());
+            self.references.insert(0, (reference, halves));
+            self.references.truncate(1);
+        }
         self.hints = hints;
         self.number = self.number.wrapping_add(1);
         self.since_key += 1;

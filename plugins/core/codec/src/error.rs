@@ -26,7 +26,9 @@ pub enum CodecError {
     #[error("not a gst-neural stream: it begins with {0:02x?}")]
     Magic([u8; 4]),
     /// A later version of the format.
-    #[error("the stream has version {found}; this decoder knows up to {known}: a newer gst-neural is needed")]
+    #[error(
+        "the stream has version {found}; this decoder knows up to {known}: a newer gst-neural is needed"
+    )]
     Version {
         /// The version of the stream.
         found: u8,

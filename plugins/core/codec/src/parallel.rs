@@ -21,7 +21,9 @@ pub(crate) fn map<T: Send>(n: usize, threads: usize, job: impl Fn(usize) -> T + 
                     break;
                 }
                 let out = job(i);
-                done.lock().unwrap_or_else(|e| e.into_inner()).push((i, out));
+                done.lock()
+                    .unwrap_or_else(|e| e.into_inner())
+                    .push((i, out));
             }
         };
         for _ in 1..threads.min(n) {

@@ -20,12 +20,18 @@ pub struct Plane {
 impl Plane {
     /// A plane of one value.
     pub fn new(width: usize, height: usize, value: u16) -> Self {
-        Self { width, height, samples: vec![value; width * height] }
+        Self {
+            width,
+            height,
+            samples: vec![value; width * height],
+        }
     }
 
     /// Row `y`; empty if there is none.
     pub fn row(&self, y: usize) -> &[u16] {
-        self.samples.get(y * self.width..(y + 1) * self.width).unwrap_or(&[])
+        self.samples
+            .get(y * self.width..(y + 1) * self.width)
+            .unwrap_or(&[])
     }
 }
 
@@ -44,15 +50,30 @@ pub struct Format {
 
 impl std::fmt::Display for Format {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}x{} {:?} {} bit", self.width, self.height, self.chroma, self.depth)
+        write!(
+            f,
+            "{}x{} {:?} {} bit",
+            self.width, self.height, self.chroma, self.depth
+        )
     }
 }
 
 impl Format {
     /// The format that a header tells.
     pub fn of(header: &Header) -> Self {
-        let Header { width, height, chroma, depth, .. } = *header;
-        Self { width, height, chroma, depth }
+        let Header {
+            width,
+            height,
+            chroma,
+            depth,
+            ..
+        } = *header;
+        Self {
+            width,
+            height,
+            chroma,
+            depth,
+        }
     }
 
     /// Checks that the codec takes it.
@@ -61,7 +82,11 @@ impl Format {
     /// [`CodecError::Setting`] names the field that is out of range.
     pub fn check(&self) -> Result<()> {
         let bad = |what, value: u32, range| {
-            Err(CodecError::Setting { what, value: value.into(), range })
+            Err(CodecError::Setting {
+                what,
+                value: value.into(),
+                range,
+            })
         };
         for (what, side) in [("width", self.width), ("height", self.height)] {
             if side == 0 || side > MAX_SIDE {
@@ -77,12 +102,18 @@ impl Format {
     /// Size of plane `p`.
     pub fn plane_size(&self, p: usize) -> (usize, usize) {
         let (sx, sy) = if p == 0 { (0, 0) } else { self.chroma.shifts() };
-        ((self.width as usize).div_ceil(1 << sx), (self.height as usize).div_ceil(1 << sy))
+        (
+            (self.width as usize).div_ceil(1 << sx),
+            (self.height as usize).div_ceil(1 << sy),
+        )
     }
 
     /// Samples of all planes.
     pub fn samples(&self) -> usize {
-        (0..self.chroma.planes()).map(|p| self.plane_size(p)).map(|(w, h)| w * h).sum()
+        (0..self.chroma.planes())
+            .map(|p| self.plane_size(p))
+            .map(|(w, h)| w * h)
+            .sum()
     }
 
     /// Bytes of a frame without padding.
@@ -112,7 +143,10 @@ impl Picture {
             let (w, h) = format.plane_size(p);
             Plane::new(w, h, 1 << (format.depth - 1))
         };
-        Self { format, planes: (0..format.chroma.planes()).map(plane).collect() }
+        Self {
+            format,
+            planes: (0..format.chroma.planes()).map(plane).collect(),
+        }
     }
 
     /// A picture from planar samples without padding: bytes, or 16 bits little endian where the
@@ -124,16 +158,26 @@ impl Picture {
     pub fn from_bytes(format: Format, bytes: &[u8]) -> Result<Self> {
         format.check()?;
         let mut r = crate::bitstream::Reader::new(bytes, "frame");
-        let mut out = Self { format, planes: Vec::new() };
+        let mut out = Self {
+            format,
+            planes: Vec::new(),
+        };
         for p in 0..format.chroma.planes() {
             let (width, height) = format.plane_size(p);
             let samples = if format.depth == 8 {
                 r.take(width * height)?.iter().map(|&b| b.into()).collect()
             } else {
                 let (pairs, _) = r.take(2 * width * height)?.as_chunks::<2>();
-                pairs.iter().map(|&b| u16::from_le_bytes(b) & format.max()).collect()
+                pairs
+                    .iter()
+                    .map(|&b| u16::from_le_bytes(b) & format.max())
+                    .collect()
             };
-            out.planes.push(Plane { width, height, samples });
+            out.planes.push(Plane {
+                width,
+                height,
+                samples,
+            });
         }
         Ok(out)
     }
@@ -165,7 +209,10 @@ impl Picture {
         if self.format == format && planes && self.planes.iter().enumerate().all(whole) {
             return Ok(());
         }
-        Err(CodecError::Format { found: self.format.to_string(), expected: format.to_string() })
+        Err(CodecError::Format {
+            found: self.format.to_string(),
+            expected: format.to_string(),
+        })
     }
 
     /// Puts rows of a slice, whose first luma row is `top`, into the planes.
@@ -174,7 +221,13 @@ impl Picture {
         for (p, (plane, sheet)) in self.planes.iter_mut().zip(rows).enumerate() {
             let top = if p == 0 { top } else { top >> shifts.1 };
             let width = plane.width.max(1);
-            for (y, to) in plane.samples.chunks_mut(width).skip(top).take(sheet.height).enumerate() {
+            for (y, to) in plane
+                .samples
+                .chunks_mut(width)
+                .skip(top)
+                .take(sheet.height)
+                .enumerate()
+            {
                 for (to, &v) in to.iter_mut().zip(sheet.samples(y)) {
                     *to = v as u16;
                 }

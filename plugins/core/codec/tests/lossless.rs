@@ -37,24 +37,47 @@ const FORMATS: [(u32, u32, Chroma, u8); 9] = [
 #[test]
 fn every_format_comes_back_whole() {
     for (width, height, chroma, depth) in FORMATS {
-        let format = Format { width, height, chroma, depth };
-        let config = Config { keyframe_interval: 3, picture_crc: true, ..Config::new(format) };
+        let format = Format {
+            width,
+            height,
+            chroma,
+            depth,
+        };
+        let config = Config {
+            keyframe_interval: 3,
+            picture_crc: true,
+            ..Config::new(format)
+        };
         let mut encoder = Encoder::new(config).unwrap();
         let mut decoder = Decoder::new(&encoder.codec_data()).unwrap();
         for (i, picture) in clip(format, 5, 7).iter().enumerate() {
             let decoded = decoder.decode(&encoder.encode(picture).unwrap()).unwrap();
             assert!(decoded.picture == *picture, "{format}, frame {i}");
-            assert_eq!((decoded.keyframe, decoded.corrupt), (i % 3 == 0, false), "{format}");
+            assert_eq!(
+                (decoded.keyframe, decoded.corrupt),
+                (i % 3 == 0, false),
+                "{format}"
+            );
         }
     }
 }
 
 #[test]
 fn near_lossless_errs_by_no_more_than_it_says_and_saves() {
-    let format = Format { width: 75, height: 90, chroma: Chroma::C420, depth: 8 };
+    let format = Format {
+        width: 75,
+        height: 90,
+        chroma: Chroma::C420,
+        depth: 8,
+    };
     let mut last = usize::MAX;
     for near in [0, 1, 3, 15] {
-        let mut encoder = Encoder::new(Config { near, picture_crc: true, ..Config::new(format) }).unwrap();
+        let mut encoder = Encoder::new(Config {
+            near,
+            picture_crc: true,
+            ..Config::new(format)
+        })
+        .unwrap();
         let mut decoder = Decoder::new(&encoder.codec_data()).unwrap();
         let mut bytes = 0;
         for picture in clip(format, 4, 3) {
@@ -64,7 +87,12 @@ fn near_lossless_errs_by_no_more_than_it_says_and_saves() {
             // The CRC is of the encoder's reconstruction: no drift.
             assert!(!decoded.corrupt);
             for (a, b) in picture.planes.iter().zip(&decoded.picture.planes) {
-                let worst = a.samples.iter().zip(&b.samples).map(|(a, b)| a.abs_diff(*b)).max();
+                let worst = a
+                    .samples
+                    .iter()
+                    .zip(&b.samples)
+                    .map(|(a, b)| a.abs_diff(*b))
+                    .max();
                 assert!(worst <= Some(near.into()), "{near}: {worst:?}");
             }
         }

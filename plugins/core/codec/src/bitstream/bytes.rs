@@ -24,7 +24,10 @@ impl<'a> Reader<'a> {
     pub fn take(&mut self, n: usize) -> Result<&'a [u8]> {
         let rest = self.rest();
         let Some(taken) = rest.get(..n) else {
-            return Err(CodecError::Truncated { what: self.what, missing: n - rest.len() });
+            return Err(CodecError::Truncated {
+                what: self.what,
+                missing: n - rest.len(),
+            });
         };
         self.at += n;
         Ok(taken)
@@ -81,7 +84,10 @@ impl<'a> Reader<'a> {
     pub fn end(&self) -> Result<()> {
         match self.rest().len() {
             0 => Ok(()),
-            n => Err(CodecError::Field { what: "number of bytes too many", value: n as u64 }),
+            n => Err(CodecError::Field {
+                what: "number of bytes too many",
+                value: n as u64,
+            }),
         }
     }
 }

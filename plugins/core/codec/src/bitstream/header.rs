@@ -45,7 +45,15 @@ impl Profile {
     }
 
     fn from_byte(b: u8) -> Option<Self> {
-        [Self::Intra, Self::Inter, Self::Lossless, Self::Vq, Self::Hybrid].get(usize::from(b)).copied()
+        [
+            Self::Intra,
+            Self::Inter,
+            Self::Lossless,
+            Self::Vq,
+            Self::Hybrid,
+        ]
+        .get(usize::from(b))
+        .copied()
     }
 }
 
@@ -130,13 +138,25 @@ impl Header {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend(MAGIC);
-        let chroma = Chroma::ALL.iter().position(|&c| c == self.chroma).unwrap_or(0) as u8;
+        let chroma = Chroma::ALL
+            .iter()
+            .position(|&c| c == self.chroma)
+            .unwrap_or(0) as u8;
         // The third byte holds flags; none is defined yet.
         out.extend([VERSION, self.profile as u8, self.tier, 0]);
         out.extend((self.width as u16).to_le_bytes());
         out.extend((self.height as u16).to_le_bytes());
         let c = self.colour;
-        out.extend([chroma, self.depth, c.range, c.matrix, c.primaries, c.transfer, 0, 0]);
+        out.extend([
+            chroma,
+            self.depth,
+            c.range,
+            c.matrix,
+            c.primaries,
+            c.transfer,
+            0,
+            0,
+        ]);
         out.extend(self.fps.0.to_le_bytes());
         out.extend(self.fps.1.to_le_bytes());
         out.extend(self.model);
@@ -157,14 +177,21 @@ impl Header {
         }
         let version = r.u8()?;
         if version != VERSION {
-            return Err(CodecError::Version { found: version, known: VERSION });
+            return Err(CodecError::Version {
+                found: version,
+                known: VERSION,
+            });
         }
         let mut all = Reader::new(bytes, "codec_data");
         let found = crc32fast::hash(all.take(HEADER_BYTES - 4)?);
         let stated = all.u32()?;
         all.end()?;
         if found != stated {
-            return Err(CodecError::Checksum { what: "codec_data", found, stated });
+            return Err(CodecError::Checksum {
+                what: "codec_data",
+                found,
+                stated,
+            });
         }
         let bad = |what, value: u64| CodecError::Field { what, value };
         let profile = r.u8()?;
@@ -178,8 +205,9 @@ impl Header {
         let width = side(r.u16()?, "width")?;
         let height = side(r.u16()?, "height")?;
         let chroma = r.u8()?;
-        let chroma =
-            *Chroma::ALL.get(usize::from(chroma)).ok_or(bad("chroma format", chroma.into()))?;
+        let chroma = *Chroma::ALL
+            .get(usize::from(chroma))
+            .ok_or(bad("chroma format", chroma.into()))?;
         let depth = r.u8()?;
         if depth != 8 && depth != 10 {
             return Err(bad("bit depth", depth.into()));
@@ -187,7 +215,10 @@ impl Header {
         let [range, matrix, primaries, transfer] = r.array()?;
         let reserved = r.u16()?;
         if flags != 0 || reserved != 0 {
-            return Err(bad("reserved field", u64::from(flags) << 16 | u64::from(reserved)));
+            return Err(bad(
+                "reserved field",
+                u64::from(flags) << 16 | u64::from(reserved),
+            ));
         }
         if range > 2 {
             return Err(bad("range", range.into()));
@@ -196,8 +227,23 @@ impl Header {
         if fps.1 == 0 {
             return Err(bad("denominator of the frame rate", 0));
         }
-        let colour = Colour { range, matrix, primaries, transfer };
-        Ok(Self { profile, tier, width, height, chroma, depth, colour, fps, model: r.array()? })
+        let colour = Colour {
+            range,
+            matrix,
+            primaries,
+            transfer,
+        };
+        Ok(Self {
+            profile,
+            tier,
+            width,
+            height,
+            chroma,
+            depth,
+            colour,
+            fps,
+            model: r.array()?,
+        })
     }
 
     /// Checks that a decoder with `model` can decode the stream.
@@ -208,6 +254,9 @@ impl Header {
         if self.model == *model {
             return Ok(());
         }
-        Err(CodecError::Model { needed: hex(&self.model), have: hex(model) })
+        Err(CodecError::Model {
+            needed: hex(&self.model),
+            have: hex(model),
+        })
     }
 }

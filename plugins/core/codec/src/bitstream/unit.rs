@@ -66,10 +66,18 @@ impl UnitInfo {
     pub fn write<T: AsRef<[u8]>>(&self, slices: &[T]) -> Result<Vec<u8>> {
         if slices.is_empty() || slices.len() > MAX_SLICES {
             let value = slices.len() as i64;
-            return Err(CodecError::Setting { what: "number of slices", value, range: "1 to 1024" });
+            return Err(CodecError::Setting {
+                what: "number of slices",
+                value,
+                range: "1 to 1024",
+            });
         }
         let mut out = vec![MARK, self.frame_type as u8, self.qp];
-        out.push(if self.picture_crc.is_some() { HAS_CRC } else { 0 });
+        out.push(if self.picture_crc.is_some() {
+            HAS_CRC
+        } else {
+            0
+        });
         out.extend(self.number.to_le_bytes());
         out.extend(self.references.map(|r| r as u8));
         out.extend((slices.len() as u16).to_le_bytes());
@@ -112,7 +120,11 @@ impl<'a> AccessUnit<'a> {
         let found = crc32fast::hash(r.taken());
         let stated = r.u32()?;
         if found != stated {
-            return Err(CodecError::Checksum { what: "head of an access unit", found, stated });
+            return Err(CodecError::Checksum {
+                what: "head of an access unit",
+                found,
+                stated,
+            });
         }
         let frame_type = match frame_type {
             0 => FrameType::Key,
@@ -128,15 +140,27 @@ impl<'a> AccessUnit<'a> {
         }
         let [first, second] = references;
         if (frame_type == FrameType::Key) != (first == 0) || (first == 0 && second != 0) {
-            return Err(bad("reference", u64::from(first as u8) << 8 | u64::from(second as u8)));
+            return Err(bad(
+                "reference",
+                u64::from(first as u8) << 8 | u64::from(second as u8),
+            ));
         }
         let picture_crc = (flags & HAS_CRC != 0).then_some(picture_crc);
-        let info = UnitInfo { frame_type, number, references, qp, picture_crc };
+        let info = UnitInfo {
+            frame_type,
+            number,
+            references,
+            qp,
+            picture_crc,
+        };
         let mut slices = Vec::with_capacity(count);
         for _ in 0..count {
             let (length, crc) = (index.u32()? as usize, index.u32()?);
             let data = r.take(length.min(r.rest().len()))?;
-            slices.push(Slice { data, intact: data.len() == length && crc32fast::hash(data) == crc });
+            slices.push(Slice {
+                data,
+                intact: data.len() == length && crc32fast::hash(data) == crc,
+            });
         }
         r.end()?;
         Ok(Self { info, slices })

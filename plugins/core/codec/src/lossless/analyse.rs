@@ -45,12 +45,18 @@ pub(crate) fn analyse(
         map[i] = class;
     }
     let round = |w: &f32| ((w * ONE as f32).round() as i32).clamp(-MAX_WEIGHT, MAX_WEIGHT);
-    let mut weights: Vec<Vec<i32>> =
-        weights.iter().map(|w| w.iter().map(round).collect()).collect();
+    let mut weights: Vec<Vec<i32>> = weights
+        .iter()
+        .map(|w| w.iter().map(round).collect())
+        .collect();
     if weights.is_empty() {
         weights.push(vec![0; taps.sent()]);
     }
-    Model { columns, map, weights }
+    Model {
+        columns,
+        map,
+        weights,
+    }
 }
 
 fn equals_reference(
@@ -60,7 +66,9 @@ fn equals_reference(
     bx: usize,
     by: usize,
 ) -> bool {
-    let Some(reference) = sources.references.first() else { return false };
+    let Some(reference) = sources.references.first() else {
+        return false;
+    };
     let (x0, x1) = (bx * g.block.0, ((bx + 1) * g.block.0).min(g.width));
     let allowed = (g.step / 2) as u16;
     (by * g.block.1..((by + 1) * g.block.1).min(g.height)).all(|y| {
@@ -125,7 +133,11 @@ fn multiply(values: &Values, n: usize, count: usize) -> Products {
     let mut sums = vec![0.0; n * (n + 1) / 2];
     let padded = count.next_multiple_of(32).min(BLOCK_SAMPLES);
     products(values, n, padded, &mut sums);
-    Products { n, count: count as f32, sums }
+    Products {
+        n,
+        count: count as f32,
+        sums,
+    }
 }
 
 /// On x86-64 with AVX2 the plain form compiled for it.

@@ -2,9 +2,10 @@
 //!
 //! A sample is predicted by a weighted sum of its neighbours and of samples of motion-compensated
 //! references. The weights are chosen by the encoder, by least squares for each of a few classes of
-//! blocks, and sent: decoding is a dot product. The difference is coded with one of 64 Laplace
-//! tables, chosen by the size of the differences around it; which size takes which table is sent
-//! too. All of it begins anew in every slice, so slices do not need each other.
+//! blocks, and sent: decoding is a dot product. The difference is coded with a Laplace
+//! table whose centre is the fraction that rounding took from the prediction, and whose scale is
+//! chosen by the size of the differences around it; which size takes which scale is sent too. All
+//! of it begins anew in every slice, so slices do not need each other.
 //!
 //! Classes of blocks with weights of their own are an old idea: Matsuda et al., "Lossless coding
 //! using variable block-size adaptive prediction optimized for each image" (EUSIPCO 2005).
@@ -23,11 +24,10 @@ pub(crate) use slice::{SliceJob, decode_slice, encode_slice};
 
 use crate::bitstream::ModelHash;
 
-/// SHA-256 of `tables/laplace64.bin`, which streams of this profile name as their model.
+/// SHA-256 of `tables/laplace.bin`, which streams of this profile name as their model.
 pub const MODEL: ModelHash = [
-    0x8e, 0x57, 0x52, 0xe4, 0xa7, 0xfe, 0xba, 0x2f, 0x3e, 0xfd, 0xbd, 0x76,
-    0xbc, 0x8b, 0x35, 0x2f, 0x15, 0x04, 0x27, 0x5b, 0x61, 0x6e, 0x36, 0x5b,
-    0x7b, 0x98, 0x17, 0x91, 0x4a, 0x68, 0xa0, 0x23,
+    0x8c, 0x42, 0x55, 0xc1, 0xc4, 0x57, 0x3d, 0x8c, 0xdf, 0x73, 0xb9, 0x37, 0x46, 0xcf, 0x0c, 0x06,
+    0xac, 0xf9, 0x8f, 0xa7, 0x83, 0xbd, 0x53, 0x60, 0x4d, 0x22, 0x65, 0xe4, 0x13, 0x98, 0x50, 0xb7,
 ];
 
 /// Luma rows of a slice.

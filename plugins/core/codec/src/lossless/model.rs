@@ -8,6 +8,10 @@ use crate::{
 
 /// Levels of activity.
 pub(crate) const LEVELS: usize = 48;
+/// Scales of the Laplace tables, and tables of each: one for each quarter of the way from a
+/// prediction without a fraction to one half way between two values.
+pub(crate) const SCALES: u8 = 48;
+pub(crate) const OFFSETS: usize = 4;
 /// Classes of blocks that a plane of a slice can have.
 pub(crate) const MAX_CLASSES: usize = 32;
 /// The class of blocks that equal the first reference.
@@ -72,7 +76,10 @@ impl Model {
     ) -> Result<Self> {
         let classes = (d.get_nibble(tables) << 4 | d.get_nibble(tables)) as usize + 1;
         if classes > MAX_CLASSES {
-            return Err(CodecError::Field { what: "number of classes", value: classes as u64 });
+            return Err(CodecError::Field {
+                what: "number of classes",
+                value: classes as u64,
+            });
         }
         let table = d.get_choice(tables)?;
         let mut weights = Vec::with_capacity(classes);
@@ -81,7 +88,10 @@ impl Model {
             for _ in 0..taps.sent() {
                 let w = d.get_signed(tables, table);
                 if w.unsigned_abs() > MAX_WEIGHT as u32 {
-                    return Err(CodecError::Field { what: "weight", value: w as u64 });
+                    return Err(CodecError::Field {
+                        what: "weight",
+                        value: w as u64,
+                    });
                 }
                 one.push(w);
             }
@@ -95,10 +105,19 @@ impl Model {
             let rank = unfold(d.get_signed(tables, table));
             match order.class(rank) {
                 Some(c) => map.push(c),
-                None => return Err(CodecError::Field { what: "class", value: rank as u64 }),
+                None => {
+                    return Err(CodecError::Field {
+                        what: "class",
+                        value: rank as u64,
+                    });
+                }
             }
         }
-        Ok(Self { columns, map, weights })
+        Ok(Self {
+            columns,
+            map,
+            weights,
+        })
     }
 }
 
@@ -118,12 +137,18 @@ struct Order {
 
 impl Order {
     fn new(n: usize) -> Self {
-        Self { classes: (0..n as u8).chain([COPY]).collect() }
+        Self {
+            classes: (0..n as u8).chain([COPY]).collect(),
+        }
     }
 
     /// Moves the classes of the blocks above and to the left of block `i` to the front.
     fn look_up(&mut self, map: &[u8], columns: usize, i: usize) {
-        let left = if i % columns > 0 { map.get(i - 1) } else { None };
+        let left = if i % columns > 0 {
+            map.get(i - 1)
+        } else {
+            None
+        };
         let above = i.checked_sub(columns).and_then(|i| map.get(i));
         for class in [above, left].into_iter().flatten() {
             if let Some(at) = self.classes.iter().position(|c| c == class) {
@@ -141,7 +166,7 @@ impl Order {
     }
 }
 
-/// Writes the table of each level: differences from one level to the next.
+/// Writes the scale of each level: differences from one level to the next.
 pub(crate) fn write_levels(levels: &[u8; LEVELS], out: &mut Encoder, tables: &TableSet) {
     let mut last = 0;
     let steps = levels.map(|l| i32::from(l) - std::mem::replace(&mut last, i32::from(l)));
@@ -157,9 +182,14 @@ pub(crate) fn read_levels(d: &mut Decoder<'_>, tables: &TableSet) -> Result<[u8;
     let (mut levels, mut last) = ([0; LEVELS], 0i32);
     for l in &mut levels {
         last = last.saturating_add(d.get_signed(tables, table));
-        match u8::try_from(last).ok().filter(|&t| usize::from(t) < tables.len()) {
+        match u8::try_from(last).ok().filter(|&t| t < SCALES) {
             Some(t) => *l = t,
-            None => return Err(CodecError::Field { what: "table of a level", value: last as u64 }),
+            None => {
+                return Err(CodecError::Field {
+                    what: "scale of a level",
+                    value: last as u64,
+                });
+            }
         }
     }
     Ok(levels)

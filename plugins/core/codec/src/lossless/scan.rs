@@ -1,7 +1,7 @@
 //! The walk over the samples of a plane of a slice that encoder and decoder share.
 
 use super::{
-    model::{COPY, LEVELS, Model},
+    model::{COPY, LEVELS, Model, OFFSETS},
     sheet::{LEFT, Sheet},
     taps::{MAX_TAPS, ONE, Sources, Taps, WEIGHT_BITS},
 };
@@ -34,8 +34,9 @@ impl Geometry {
 
 /// Gives (and takes note of) the quantised residual of a sample.
 pub(crate) trait Residuals {
-    /// The residual at (`x`, `y`) of a sample predicted as `prediction`.
-    fn next(&mut self, x: usize, y: usize, level: usize, prediction: i32) -> i32;
+    /// The residual at (`x`, `y`) of a sample predicted as `prediction`, coded in `slot` (level
+    /// times [`OFFSETS`] plus offset), its sign changed if `mirrored`.
+    fn next(&mut self, x: usize, y: usize, slot: usize, mirrored: bool, prediction: i32) -> i32;
 }
 
 /// Level of an activity: exact below 8, then 4 to an octave.
@@ -45,7 +46,11 @@ const fn level(activity: usize) -> u8 {
     }
     let bit = activity.ilog2() as usize;
     let level = 8 + 4 * (bit - 3) + (activity >> (bit - 2) & 3);
-    if level < LEVELS { level as u8 } else { LEVELS as u8 - 1 }
+    if level < LEVELS {
+        level as u8
+    } else {
+        LEVELS as u8 - 1
+    }
 }
 
 const TOP_ACTIVITY: usize = 8191;
@@ -169,7 +174,11 @@ pub(crate) fn scan_any<R: Residuals>(
                 continue;
             }
             let first = intra && y == 0;
-            let w = if first { &left_only } else { weights.get(usize::from(class)).unwrap_or(&left_only) };
+            let w = if first {
+                &left_only
+            } else {
+                weights.get(usize::from(class)).unwrap_or(&left_only)
+            };
             let (w1, w2) = (i32::from(w[0]), i32::from(w[1]));
             let (mut p1, mut p2) = (i32::from(row[LEFT + x0 - 1]), i32::from(row[LEFT + x0 - 2]));
             let samples = &mut row[LEFT + x0..LEFT + x1];
@@ -182,8 +191,15 @@ pub(crate) fn scan_any<R: Residuals>(
                 let prediction = (sum >> WEIGHT_BITS).clamp(0, g.max);
                 let a = (around[i] + 4 * e1 + 2 * e2).clamp(0, TOP_ACTIVITY as i32);
                 let level = usize::from(LEVEL[a as usize]);
-                let q = residuals.next(x0 + i, y, level, prediction);
-                let sample = q.wrapping_mul(g.step).wrapping_add(prediction).clamp(0, g.max);
+                // What rounding took away, in 1/256: the sample is rather on that side.
+                let fraction = (sum & (ONE - 1)) - ONE / 2;
+                let offset = (fraction.unsigned_abs() as usize >> 5).min(OFFSETS - 1);
+                let slot = level * OFFSETS + offset;
+                let q = residuals.next(x0 + i, y, slot, fraction < 0, prediction);
+                let sample = q
+                    .wrapping_mul(g.step)
+                    .wrapping_add(prediction)
+                    .clamp(0, g.max);
                 samples[i] = sample as i16;
                 let q = q.clamp(-1023, 1023);
                 errors[i] = q as i16;
@@ -217,10 +233,10 @@ fn weigh<const N: usize>(rows: &[&[i16]], weights: &[i16], x: usize, out: &mut [
 fn activity(errors: &Sheet, asides: &[Sheet], y: usize, out: &mut [i32]) {
     let n = out.len();
     let (above, above2) = (errors.row(y as isize - 1), errors.row(y as isize - 2));
-    let at = |r: &[i16], dx: usize, x: usize| i32::from(r[LEFT + x + dx - 1].unsigned_abs());
-    let (above, above2) = (&above[..LEFT + n + 1], &above2[..LEFT + n + 1]);
+    let at = |r: &[i16], dx: usize, x: usize| i32::from(r[LEFT + x + dx - 2].unsigned_abs());
+    let (above, above2) = (&above[..LEFT + n + 2], &above2[..LEFT + n + 2]);
     for (x, out) in out.iter_mut().enumerate() {
-        *out = 4 * at(above, 1, x) + 2 * at(above, 0, x) + 2 * at(above, 2, x) + at(above2, 1, x);
+        *out = 4 * at(above, 2, x) + 2 * at(above, 1, x) + 2 * at(above, 3, x) + at(above2, 2, x);
     }
     match asides {
         [] => {}

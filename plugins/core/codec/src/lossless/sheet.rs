@@ -21,7 +21,12 @@ pub(crate) struct Sheet {
 impl Sheet {
     pub(crate) fn new(width: usize, height: usize, value: i16) -> Self {
         let stride = LEFT + width + RIGHT;
-        Self { width, height, stride, values: vec![value; stride * (height + ABOVE + BELOW)] }
+        Self {
+            width,
+            height,
+            stride,
+            values: vec![value; stride * (height + ABOVE + BELOW)],
+        }
     }
 
     fn start(&self, y: isize) -> usize {
@@ -35,7 +40,6 @@ impl Sheet {
         &self.values[start..start + self.stride]
     }
 
-    #[inline]
     #[inline(always)]
     pub(crate) fn row_mut(&mut self, y: isize) -> &mut [i16] {
         let start = self.start(y);

@@ -2,7 +2,7 @@
 
 use super::{
     analyse::analyse,
-    model::{LEVELS, Model, read_levels, write_levels},
+    model::{LEVELS, Model, OFFSETS, SCALES, read_levels, write_levels},
     scan::{Geometry, Residuals, scan},
     sheet::{LEFT, Sheet},
     taps::{Sources, Taps},
@@ -29,7 +29,11 @@ pub(crate) struct SliceJob<'a> {
 impl SliceJob<'_> {
     /// First row of plane `p`, and its geometry.
     fn geometry(&self, p: usize) -> (usize, Geometry) {
-        let (sx, sy) = if p == 0 { (0, 0) } else { self.format.chroma.shifts() };
+        let (sx, sy) = if p == 0 {
+            (0, 0)
+        } else {
+            self.format.chroma.shifts()
+        };
         let (width, whole) = self.format.plane_size(p);
         let top = self.top >> sy;
         let bottom = ((self.top + self.height) >> sy).max(top);
@@ -50,7 +54,11 @@ impl SliceJob<'_> {
     }
 
     fn shifts(&self, p: usize) -> (u32, u32) {
-        if p == 0 { (0, 0) } else { self.format.chroma.shifts() }
+        if p == 0 {
+            (0, 0)
+        } else {
+            self.format.chroma.shifts()
+        }
     }
 
     /// The motion-compensated references of plane `p`.
@@ -130,18 +138,34 @@ pub(crate) fn encode_slice(
         let taps = Taps::new(p, job.references.len());
         let references = job.predictions(p, &g, &fields);
         let here = asides_of(&g, &asides, job.shifts(p));
-        let sources = Sources { references: &references, asides: &here };
+        let sources = Sources {
+            references: &references,
+            asides: &here,
+        };
         let original = original(&g, plane, top, &references);
-        let model = analyse(&g, &taps, &original, sources, 24);
+        let model = analyse(&g, &taps, &original, sources, 20);
         let mut current = Sheet::new(g.width, g.height, g.grey);
         let mut errors = Sheet::new(g.width, g.height, 0);
         let mut record = Record::new(&original, &g);
-        scan(&g, &taps, &model, sources, &mut current, &mut errors, &mut record);
+        scan(
+            &g,
+            &taps,
+            &model,
+            sources,
+            &mut current,
+            &mut errors,
+            &mut record,
+        );
         model.write(&mut out, tables);
         let levels = record.levels(tables);
         write_levels(&levels, &mut out, tables);
-        for &(level, q) in &record.symbols {
-            out.put_signed(tables, levels[usize::from(level)], q.into());
+        for &(slot, q) in &record.symbols {
+            let scale = levels[usize::from(slot) / OFFSETS];
+            out.put_signed(
+                tables,
+                scale * OFFSETS as u8 + slot % OFFSETS as u8,
+                q.into(),
+            );
         }
         asides.push(errors);
         if decoded.is_some() {
@@ -163,7 +187,12 @@ pub(crate) fn decode_slice(job: &SliceJob<'_>, bytes: &[u8]) -> Result<Vec<Sheet
     let mut d = Decoder::new(bytes)?;
     let mut fields = Vec::new();
     for _ in job.references {
-        fields.push(Field::read(&mut d, tables, job.format.width as usize, job.height)?);
+        fields.push(Field::read(
+            &mut d,
+            tables,
+            job.format.width as usize,
+            job.height,
+        )?);
     }
     let (mut asides, mut out): (Vec<Sheet>, _) = (Vec::new(), Vec::new());
     for p in 0..job.format.chroma.planes() {
@@ -173,11 +202,28 @@ pub(crate) fn decode_slice(job: &SliceJob<'_>, bytes: &[u8]) -> Result<Vec<Sheet
         let levels = read_levels(&mut d, tables)?;
         let references = job.predictions(p, &g, &fields);
         let here = asides_of(&g, &asides, job.shifts(p));
-        let sources = Sources { references: &references, asides: &here };
+        let sources = Sources {
+            references: &references,
+            asides: &here,
+        };
         let mut current = Sheet::new(g.width, g.height, g.grey);
         let mut errors = Sheet::new(g.width, g.height, 0);
-        let mut replay = Replay { decoder: d, tables, levels: levels.map(|t| tables.decode_table(t)) };
-        scan(&g, &taps, &model, sources, &mut current, &mut errors, &mut replay);
+        let of = |i: usize| levels[i / OFFSETS] * OFFSETS as u8 + (i % OFFSETS) as u8;
+        let slots = std::array::from_fn(|i| tables.decode_table(of(i)));
+        let mut replay = Replay {
+            decoder: d,
+            tables,
+            slots,
+        };
+        scan(
+            &g,
+            &taps,
+            &model,
+            sources,
+            &mut current,
+            &mut errors,
+            &mut replay,
+        );
         d = replay.decoder;
         asides.push(errors);
         out.push(current);
@@ -187,7 +233,13 @@ pub(crate) fn decode_slice(job: &SliceJob<'_>, bytes: &[u8]) -> Result<Vec<Sheet
 }
 
 fn asides_of(g: &Geometry, errors: &[Sheet], shifts: (u32, u32)) -> Vec<Sheet> {
-    let of = |(i, e): (usize, &Sheet)| if i == 0 { aside(g, e, shifts) } else { e.clone() };
+    let of = |(i, e): (usize, &Sheet)| {
+        if i == 0 {
+            aside(g, e, shifts)
+        } else {
+            e.clone()
+        }
+    };
     errors.iter().enumerate().map(of).collect()
 }
 
@@ -225,18 +277,24 @@ struct Record<'a> {
 impl<'a> Record<'a> {
     fn new(original: &'a Sheet, g: &Geometry) -> Self {
         let symbols = Vec::with_capacity(g.width * g.height);
-        Self { original, near: g.step / 2, step: g.step, symbols }
+        Self {
+            original,
+            near: g.step / 2,
+            step: g.step,
+            symbols,
+        }
     }
 
-    /// The best table of each level.
+    /// The best scale of each level.
     fn levels(&self, tables: &TableSet) -> [u8; LEVELS] {
-        let mut counts = vec![[0u32; 512]; LEVELS];
-        for &(level, q) in &self.symbols {
-            counts[usize::from(level)][zigzag(q.into()).min(511) as usize] += 1;
+        let mut counts = vec![[0u32; HISTOGRAM]; LEVELS * OFFSETS];
+        for &(slot, q) in &self.symbols {
+            let v = zigzag(q.into()).min(HISTOGRAM as u32 - 1);
+            counts[usize::from(slot)][v as usize] += 1;
         }
         let mut out = [0; LEVELS];
-        let mut last = 20;
-        for (out, counts) in out.iter_mut().zip(&counts) {
+        let mut last = SCALES / 3;
+        for (out, counts) in out.iter_mut().zip(counts.as_chunks::<OFFSETS>().0) {
             *out = cheapest(tables, counts, last);
             last = *out;
         }
@@ -244,28 +302,38 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The table of 64 that codes a histogram of [`zigzag`] values best, as far as walking from `last`
-/// in the direction that helps finds it; `last` if the histogram is empty.
-fn cheapest(tables: &TableSet, counts: &[u32; 512], last: u8) -> u8 {
-    let used: Vec<(i32, u64)> = (0..512u32)
-        .filter(|&v| counts[v as usize] > 0)
-        .map(|v| (unzigzag(v), counts[v as usize].into()))
-        .collect();
+/// Values of a histogram; what is greater counts as the last.
+const HISTOGRAM: usize = 512;
+
+/// The scale that codes histograms of [`zigzag`] values, one for each offset, best, as far as
+/// walking from `last` in the direction that helps finds it; `last` if they are empty.
+fn cheapest(tables: &TableSet, counts: &[[u32; HISTOGRAM]; OFFSETS], last: u8) -> u8 {
+    let mut used = Vec::new();
+    for (offset, counts) in counts.iter().enumerate() {
+        let some = counts.iter().enumerate().filter(|(_, n)| **n > 0);
+        used.extend(some.map(|(v, &n)| (offset as u8, unzigzag(v as u32), u64::from(n))));
+    }
     if used.is_empty() {
         return last;
     }
-    let cost = |t: u8| {
-        let bits: u64 = used.iter().map(|&(v, n)| n * u64::from(tables.signed_cost(t, v))).sum();
-        // The side information prefers tables near the last one.
-        bits + 256 * (1 + u64::from(t.abs_diff(last)))
+    let cost = |scale: u8| {
+        let table = |offset: u8| scale * OFFSETS as u8 + offset;
+        let bits = used
+            .iter()
+            .map(|&(o, v, n)| n * u64::from(tables.signed_cost(table(o), v)));
+        // The side information prefers scales near the last one.
+        bits.sum::<u64>() + 256 * (1 + u64::from(scale.abs_diff(last)))
     };
     let mut best = (cost(last), last);
     for step in [1i8, -1] {
         // Two steps without a gain end the walk.
-        let mut t = last;
-        while let Some(next) = t.checked_add_signed(step).filter(|&t| t < 64 && t.abs_diff(best.1) < 3) {
-            t = next;
-            best = best.min((cost(t), t));
+        let mut at = last;
+        while let Some(next) = at.checked_add_signed(step) {
+            if next >= SCALES || next.abs_diff(best.1) > 2 {
+                break;
+            }
+            at = next;
+            best = best.min((cost(at), at));
         }
     }
     best.1
@@ -273,14 +341,15 @@ fn cheapest(tables: &TableSet, counts: &[u32; 512], last: u8) -> u8 {
 
 impl Residuals for Record<'_> {
     #[inline(always)]
-    fn next(&mut self, x: usize, y: usize, level: usize, prediction: i32) -> i32 {
+    fn next(&mut self, x: usize, y: usize, slot: usize, mirrored: bool, prediction: i32) -> i32 {
         let difference = i32::from(self.original.row(y as isize)[LEFT + x]) - prediction;
         let q = if self.near == 0 {
             difference
         } else {
             (difference.abs() + self.near) / self.step * difference.signum()
         };
-        self.symbols.push((level as u8, q as i16));
+        self.symbols
+            .push((slot as u8, if mirrored { -q } else { q } as i16));
         q
     }
 }
@@ -289,12 +358,13 @@ impl Residuals for Record<'_> {
 struct Replay<'a, 't> {
     decoder: Decoder<'a>,
     tables: &'t TableSet,
-    levels: [&'t DecodeTable; LEVELS],
+    slots: [&'t DecodeTable; LEVELS * OFFSETS],
 }
 
 impl Residuals for Replay<'_, '_> {
     #[inline(always)]
-    fn next(&mut self, _: usize, _: usize, level: usize, _: i32) -> i32 {
-        self.decoder.get_signed(self.tables, self.levels[level])
+    fn next(&mut self, _: usize, _: usize, slot: usize, mirrored: bool, _: i32) -> i32 {
+        let q = self.decoder.get_signed(self.tables, self.slots[slot]);
+        if mirrored { q.wrapping_neg() } else { q }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Products {
 }
 
 /// Variance below which a better prediction gains nothing: residuals are whole numbers.
-const FLOOR: f32 = 0.05;
+const FLOOR: f32 = 0.1;
 
 fn packed(n: usize) -> usize {
     n * (n + 1) / 2
@@ -84,56 +84,145 @@ fn least_squares<'a>(n: usize, blocks: impl Iterator<Item = (&'a Products, f32)>
     x.iter().map(|&v| v as f32).collect()
 }
 
-/// Sorts blocks into at most `classes` classes; the class of each block, and the weights of each
-/// class.
-pub(crate) fn classify(blocks: &[Products], classes: usize, rounds: usize) -> (Vec<u8>, Vec<Vec<f32>>) {
-    let Some(first) = blocks.first() else { return (Vec::new(), Vec::new()) };
-    let n = first.n;
-    let variance = |b: &Products, form: &[f32]| (dot(&b.sums, form) / b.count).max(0.0) + FLOOR;
-    let mut weights = vec![least_squares(n, blocks.iter().map(|b| (b, 1.0)))];
-    let mut spread: Vec<f32> = vec![1.0; blocks.len()];
-    // Again, with blocks that are easy to predict counting as much as those that are not.
-    for _ in 0..2 {
-        let f = form(&weights[0]);
-        spread = blocks.iter().map(|b| variance(b, &f)).collect();
-        weights[0] = least_squares(n, blocks.iter().zip(spread.iter().map(|v| 1.0 / v)));
-    }
-    let mut map = vec![0u8; blocks.len()];
-    if classes < 2 {
-        return (map, weights);
-    }
-    // At first by how well the common weights predict.
-    let mut order: Vec<usize> = (0..blocks.len()).collect();
-    order.sort_by(|&a, &b| spread[a].total_cmp(&spread[b]).then(a.cmp(&b)));
-    for (rank, &b) in order.iter().enumerate() {
-        map[b] = (rank * classes / blocks.len()) as u8;
-    }
-    for _ in 0..rounds {
-        weights.clear();
-        for c in 0..classes as u8 {
-            let mine = || (0..blocks.len()).filter(move |_| true);
-            let members = mine().filter(|&b| map[b] == c).map(|b| (&blocks[b], 1.0 / spread[b]));
-            if map.contains(&c) {
-                weights.push(least_squares(n, members));
-            }
+/// About log2 of a positive number: the exponent, and the mantissa for the rest. The same on every
+/// machine, which the mathematical library's is not.
+fn log2(v: f32) -> f32 {
+    v.to_bits() as f32 / (1 << 23) as f32 - 127.0
+}
+
+/// Bits that a weight costs, about.
+const WEIGHT_BITS: f32 = 20.0;
+/// Bits that a block costs whose class is not that of the block before it.
+const CHANGE_BITS: f32 = 4.0;
+
+/// The state of sorting blocks into classes.
+struct Classes<'a> {
+    blocks: &'a [Products],
+    /// The class of each block.
+    map: Vec<u8>,
+    /// The variance of each block's residuals.
+    spread: Vec<f32>,
+    weights: Vec<Vec<f32>>,
+    /// Bits of each block in each class.
+    bits: Vec<f32>,
+}
+
+impl Classes<'_> {
+    /// Weights of each class from its blocks; classes without blocks go.
+    fn solve(&mut self) {
+        let n = self.blocks.first().map_or(0, |b| b.n);
+        let classes = self.map.iter().max().map_or(0, |m| m + 1);
+        let used: Vec<u8> = (0..classes).filter(|c| self.map.contains(c)).collect();
+        for m in &mut self.map {
+            *m = used.iter().position(|c| c == m).unwrap_or(0) as u8;
         }
-        let forms: Vec<Vec<f32>> = weights.iter().map(|w| form(w)).collect();
-        for (b, block) in blocks.iter().enumerate() {
-            let mut best = (f32::INFINITY, 0);
+        let members = |c: u8| {
+            let all = self.blocks.iter().zip(&self.map).zip(&self.spread);
+            all.filter(move |((_, m), _)| **m == c)
+                .map(|((b, _), v)| (b, 1.0 / v))
+        };
+        self.weights = (0..used.len() as u8)
+            .map(|c| least_squares(n, members(c)))
+            .collect();
+    }
+
+    /// The best class of each block.
+    fn assign(&mut self) {
+        let forms: Vec<Vec<f32>> = self.weights.iter().map(|w| form(w)).collect();
+        let classes = forms.len();
+        self.bits.clear();
+        let mut before = 0;
+        for (b, block) in self.blocks.iter().enumerate() {
+            let mut best = (f32::INFINITY, 0, 1.0);
             for (c, f) in forms.iter().enumerate() {
-                let v = variance(block, f);
-                if v < best.0 {
-                    best = (v, c as u8);
+                let v = (dot(&block.sums, f) / block.count).max(0.0) + FLOOR;
+                let bits = 0.5 * block.count * log2(v);
+                self.bits.push(bits);
+                let change = if c == before { 0.0 } else { CHANGE_BITS };
+                if bits + change < best.0 {
+                    best = (bits + change, c, v);
                 }
             }
-            (spread[b], map[b]) = best;
+            before = best.1;
+            (self.map[b], self.spread[b]) = (best.1 as u8, best.2);
+        }
+        debug_assert_eq!(self.bits.len(), classes * self.blocks.len());
+    }
+
+    /// Gives up classes that cost more than they save.
+    fn prune(&mut self) {
+        let classes = self.weights.len();
+        let mut alive = vec![true; classes];
+        let price = WEIGHT_BITS * self.weights.first().map_or(0, Vec::len) as f32;
+        loop {
+            // The best class of each block but the one it has.
+            let table = &self.bits;
+            let second = |b: usize, own: u8, alive: &[bool]| {
+                let own = usize::from(own);
+                let others = (0..classes).filter(|&c| c != own && alive[c]);
+                let bits = |c: usize| table[b * classes + c];
+                others
+                    .min_by(|&x, &y| bits(x).total_cmp(&bits(y)))
+                    .map(|c| (bits(c), c))
+            };
+            let mut loss = vec![0f32; classes];
+            for b in 0..self.blocks.len() {
+                let own = usize::from(self.map[b]);
+                let (bits, _) = second(b, self.map[b], &alive).unwrap_or((f32::INFINITY, 0));
+                loss[own] += (bits - table[b * classes + own]).max(0.0);
+            }
+            let candidates = (0..classes).filter(|&c| alive[c]);
+            let worst = candidates.min_by(|&x, &y| loss[x].total_cmp(&loss[y]));
+            let Some(worst) = worst.filter(|&c| loss[c] < price) else {
+                break;
+            };
+            alive[worst] = false;
+            for b in 0..self.blocks.len() {
+                if usize::from(self.map[b]) == worst {
+                    self.map[b] = second(b, self.map[b], &alive).map_or(0, |(_, c)| c as u8);
+                }
+            }
         }
     }
-    // Classes that nobody is in any more go.
-    let used: Vec<u8> = (0..weights.len() as u8).filter(|c| map.contains(c)).collect();
-    let weights = used.iter().map(|&c| weights[usize::from(c)].clone()).collect();
-    for m in &mut map {
-        *m = used.iter().position(|c| c == m).unwrap_or(0) as u8;
+}
+
+/// Sorts blocks into at most `classes` classes; the class of each block, and the weights of each
+/// class.
+pub(crate) fn classify(
+    blocks: &[Products],
+    classes: usize,
+    rounds: usize,
+) -> (Vec<u8>, Vec<Vec<f32>>) {
+    let (map, spread) = (vec![0; blocks.len()], vec![1.0; blocks.len()]);
+    let mut state = Classes {
+        blocks,
+        map,
+        spread,
+        weights: Vec::new(),
+        bits: Vec::new(),
+    };
+    if blocks.is_empty() {
+        return (state.map, state.weights);
     }
-    (map, weights)
+    // The second time, blocks that are easy to predict count as much as those that are not.
+    for _ in 0..2 {
+        state.solve();
+        state.assign();
+    }
+    if classes > 1 {
+        // At first by how well the common weights predict.
+        let mut order: Vec<usize> = (0..blocks.len()).collect();
+        let spread = &state.spread;
+        order.sort_by(|&a, &b| spread[a].total_cmp(&spread[b]).then(a.cmp(&b)));
+        for (rank, &b) in order.iter().enumerate() {
+            state.map[b] = (rank * classes / blocks.len()) as u8;
+        }
+        for _ in 0..rounds {
+            state.solve();
+            state.assign();
+        }
+        state.prune();
+    }
+    state.solve();
+    (state.map, state.weights)
 }

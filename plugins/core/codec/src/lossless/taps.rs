@@ -30,10 +30,29 @@ pub(crate) struct Tap {
     pub(crate) dy: isize,
 }
 
-const CAUSAL: [(isize, isize); 10] =
-    [(-1, 0), (-2, 0), (0, -1), (-1, -1), (1, -1), (0, -2), (2, -1), (-2, -1), (-1, -2), (1, -2)];
-const AROUND: [(isize, isize); 9] =
-    [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)];
+const CAUSAL: [(isize, isize); 10] = [
+    (-1, 0),
+    (-2, 0),
+    (0, -1),
+    (-1, -1),
+    (1, -1),
+    (0, -2),
+    (2, -1),
+    (-2, -1),
+    (-1, -2),
+    (1, -2),
+];
+const AROUND: [(isize, isize); 9] = [
+    (0, 0),
+    (1, 0),
+    (-1, 0),
+    (0, 1),
+    (0, -1),
+    (1, 1),
+    (-1, 1),
+    (1, -1),
+    (-1, -1),
+];
 
 /// The taps of plane `p` with `references` references: the first two are those to the left of the
 /// sample, which only exist one by one; the last of the samples (the base) gets what is missing to
@@ -75,7 +94,11 @@ impl Taps {
         }
         let samples = list.len();
         for a in 0..p {
-            list.push(Tap { source: Source::Aside(a), dx: 0, dy: 0 });
+            list.push(Tap {
+                source: Source::Aside(a),
+                dx: 0,
+                dy: 0,
+            });
         }
         Self { list, samples }
     }

@@ -215,7 +215,14 @@ mod avx2 {
 
     /// Only given out where AVX2 was detected.
     pub(super) fn kernels() -> Kernels {
-        Kernels { luma, bilinear, sad_pair, half_row, half_column, half_sums }
+        Kernels {
+            luma,
+            bilinear,
+            sad_pair,
+            half_row,
+            half_column,
+            half_sums,
+        }
     }
 
     /// A function that calls the plain one, compiled for AVX2.
@@ -267,7 +274,15 @@ pub fn compensate_block(
     let (vx, vy) = (i32::from(v.x), i32::from(v.y));
     if (sx, sy) == (0, 0) {
         let at = plane.offset(x as i32 + (vx >> 2), y as i32 + (vy >> 2));
-        (kernels.luma)(plane, at, size, (vx & 3) as usize, (vy & 3) as usize, max, out);
+        (kernels.luma)(
+            plane,
+            at,
+            size,
+            (vx & 3) as usize,
+            (vy & 3) as usize,
+            max,
+            out,
+        );
         return (size, size);
     }
     // Eighths where the axis is subsampled, else quarters.
@@ -302,8 +317,16 @@ pub fn compensate(
             for i in 0..(BLOCK / size).pow(2) {
                 let (x, y) = (bx * BLOCK + i % 2 * size, by * BLOCK + i / 2 * size);
                 let v = field.vector(x / 8, y / 8).unwrap_or_default();
-                let (w, h) =
-                    compensate_block(kernels, plane, (x, top + y), size, v, shifts, max, &mut block);
+                let (w, h) = compensate_block(
+                    kernels,
+                    plane,
+                    (x, top + y),
+                    size,
+                    v,
+                    shifts,
+                    max,
+                    &mut block,
+                );
                 if intra {
                     block = [max / 2 + 1; BLOCK * BLOCK];
                 }

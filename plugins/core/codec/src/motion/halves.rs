@@ -50,7 +50,12 @@ impl Halves {
         for y in 0..rows {
             let at = y * stride;
             let out = &mut across.samples[at..at + stride];
-            (kernels.half_row)(&samples[at..at + stride], &mut sums[at..at + stride], out, max);
+            (kernels.half_row)(
+                &samples[at..at + stride],
+                &mut sums[at..at + stride],
+                out,
+                max,
+            );
         }
         for y in 2..rows.saturating_sub(3) {
             let at = y * stride;
@@ -76,7 +81,10 @@ impl Halves {
         v: Vector,
     ) -> u32 {
         let [whole, ..] = &self.planes;
-        let at = whole.offset(x as i32 + i32::from(v.x >> 2), y as i32 + i32::from(v.y >> 2));
+        let at = whole.offset(
+            x as i32 + i32::from(v.x >> 2),
+            y as i32 + i32::from(v.y >> 2),
+        );
         let stride = whole.stride;
         let pair = PAIRS[(v.y as usize & 3) << 2 | v.x as usize & 3];
         let [a, b] = pair.map(|(p, dx, dy)| &self.planes[p].samples[at + dx + dy * stride..]);
@@ -134,12 +142,20 @@ pub(crate) fn sad_pair(
 }
 
 #[inline(always)]
-fn sad_pair_n<const N: usize>(wanted: &[u16; BLOCK * BLOCK], a: &[u16], b: &[u16], stride: usize) -> u32 {
+fn sad_pair_n<const N: usize>(
+    wanted: &[u16; BLOCK * BLOCK],
+    a: &[u16],
+    b: &[u16],
+    stride: usize,
+) -> u32 {
     // Differences of 10 bits, at most 16 of them a lane: 16 bits are enough.
     let mut lanes = [0u16; N];
     for y in 0..N {
         let w = &wanted[y * BLOCK..y * BLOCK + N];
-        let (a, b) = (&a[y * stride..y * stride + N], &b[y * stride..y * stride + N]);
+        let (a, b) = (
+            &a[y * stride..y * stride + N],
+            &b[y * stride..y * stride + N],
+        );
         for x in 0..N {
             lanes[x] += w[x].abs_diff((a[x] + b[x] + 1) >> 1);
         }

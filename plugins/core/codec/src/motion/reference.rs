@@ -31,7 +31,12 @@ impl PaddedPlane {
             samples.extend_from_slice(row);
             samples.extend([last.unwrap_or(0); PADDING]);
         }
-        Self { width, height, stride, samples }
+        Self {
+            width,
+            height,
+            stride,
+            samples,
+        }
     }
 
     /// Where the block of up to 16x16 samples at (`x`, `y`) begins, clamped so that the block and
@@ -55,6 +60,9 @@ impl Reference {
     /// Pads all planes of a picture.
     pub fn new(picture: &Picture) -> Self {
         let planes = picture.planes.iter().map(PaddedPlane::new).collect();
-        Self { format: picture.format, planes }
+        Self {
+            format: picture.format,
+            planes,
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! Motion search: predictors, a hexagon on whole samples, then half and quarter samples.
 
-use super::{
-    BLOCK, BlockMode, Field, Halves, Kernels, MAX_VECTOR, Vector, compensate::Block,
-};
+use super::{BLOCK, BlockMode, Field, Halves, Kernels, MAX_VECTOR, Vector, compensate::Block};
 use crate::Plane;
 
 /// What the search may spend.
@@ -18,7 +16,11 @@ pub struct SearchConfig {
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        Self { steps: 16, lambda: 4, split: true }
+        Self {
+            steps: 16,
+            lambda: 4,
+            split: true,
+        }
     }
 }
 
@@ -39,7 +41,8 @@ impl Job<'_> {
         let cost = |a: i16, b: i16| 2 * (16 - a.abs_diff(b).leading_zeros()) + 1;
         let rate = cost(v.x, self.predicted.x) + cost(v.y, self.predicted.y);
         let at = (self.x, self.y);
-        self.reference.sad(self.kernels, &self.wanted, at, self.size, v)
+        self.reference
+            .sad(self.kernels, &self.wanted, at, self.size, v)
             + self.config.lambda * rate
     }
 
@@ -48,7 +51,10 @@ impl Job<'_> {
         for _ in 0..steps {
             let from = best.1;
             for &(dx, dy) in pattern {
-                let v = Vector { x: from.x + dx * unit, y: from.y + dy * unit };
+                let v = Vector {
+                    x: from.x + dx * unit,
+                    y: from.y + dy * unit,
+                };
                 if v.x.abs() <= MAX_VECTOR && v.y.abs() <= MAX_VECTOR {
                     let cost = self.cost(v);
                     if cost < best.0 {
@@ -65,12 +71,23 @@ impl Job<'_> {
     /// The best vector found from `starts`, and its cost.
     fn run(&self, starts: &[Vector]) -> (u32, Vector) {
         const HEXAGON: [(i16, i16); 6] = [(-2, 0), (-1, -2), (1, -2), (2, 0), (1, 2), (-1, 2)];
-        const SQUARE: [(i16, i16); 8] =
-            [(-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1)];
+        const SQUARE: [(i16, i16); 8] = [
+            (-1, -1),
+            (0, -1),
+            (1, -1),
+            (-1, 0),
+            (1, 0),
+            (-1, 1),
+            (0, 1),
+            (1, 1),
+        ];
         let mut best = (u32::MAX, Vector::default());
         let mut tried = Vec::with_capacity(2 * starts.len());
         for &v in starts {
-            let whole = Vector { x: (v.x + 2) & !3, y: (v.y + 2) & !3 };
+            let whole = Vector {
+                x: (v.x + 2) & !3,
+                y: (v.y + 2) & !3,
+            };
             for v in [v, whole] {
                 if !tried.contains(&v) {
                     tried.push(v);
@@ -88,7 +105,10 @@ impl Job<'_> {
         }
         let mut whole = best;
         if whole.1.x & 3 != 0 || whole.1.y & 3 != 0 {
-            whole.1 = Vector { x: (whole.1.x + 2) & !3, y: (whole.1.y + 2) & !3 };
+            whole.1 = Vector {
+                x: (whole.1.x + 2) & !3,
+                y: (whole.1.y + 2) & !3,
+            };
             whole.0 = self.cost(whole.1);
         }
         self.descend(&mut whole, &HEXAGON, 4, self.config.steps);
@@ -130,15 +150,30 @@ pub fn search(
                 predicted: field.predict(2 * bx, 2 * by, 2),
             };
             let at = |f: &Field, dx: isize, dy: isize| {
-                f.vector((2 * bx).checked_add_signed(dx)?, (2 * by).checked_add_signed(dy)?)
+                f.vector(
+                    (2 * bx).checked_add_signed(dx)?,
+                    (2 * by).checked_add_signed(dy)?,
+                )
             };
             let mut starts = vec![job.predicted, Vector::default()];
-            starts.extend([(-1, 0), (0, -1), (2, -1)].iter().filter_map(|&(x, y)| at(&field, x, y)));
+            starts.extend(
+                [(-1, 0), (0, -1), (2, -1)]
+                    .iter()
+                    .filter_map(|&(x, y)| at(&field, x, y)),
+            );
             if let Some(h) = hint {
-                starts.extend([(0, 0), (2, 0), (0, 2)].iter().filter_map(|&(x, y)| at(h, x, y)));
+                starts.extend(
+                    [(0, 0), (2, 0), (0, 2)]
+                        .iter()
+                        .filter_map(|&(x, y)| at(h, x, y)),
+                );
             }
             let (cost, v) = job.run(&starts);
-            let one = if v == job.predicted { BlockMode::Skip } else { BlockMode::Inter };
+            let one = if v == job.predicted {
+                BlockMode::Skip
+            } else {
+                BlockMode::Inter
+            };
             field.set(bx, by, one, [v; 4]);
             if !config.split || cost < 64 {
                 continue;
@@ -168,7 +203,10 @@ fn cut(plane: &Plane, x: usize, y: usize, size: usize) -> Block {
     for (r, out) in out.chunks_exact_mut(BLOCK).take(size).enumerate() {
         let row = plane.row((y + r).min(plane.height.saturating_sub(1)));
         for (c, out) in out.iter_mut().take(size).enumerate() {
-            *out = row.get((x + c).min(plane.width.saturating_sub(1))).copied().unwrap_or(0);
+            *out = row
+                .get((x + c).min(plane.width.saturating_sub(1)))
+                .copied()
+                .unwrap_or(0);
         }
     }
     out

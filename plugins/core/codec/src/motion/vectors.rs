@@ -61,7 +61,10 @@ impl Field {
         if bx >= self.columns {
             return BlockMode::Intra;
         }
-        self.modes.get(by * self.columns + bx).copied().unwrap_or(BlockMode::Intra)
+        self.modes
+            .get(by * self.columns + bx)
+            .copied()
+            .unwrap_or(BlockMode::Intra)
     }
 
     /// The vector of the 8x8 block (`x`, `y`), counted in such blocks, if there is one.
@@ -99,10 +102,18 @@ impl Field {
         let b = get(Some(x), up);
         // Inside a macroblock the lower right block has nothing coded to its upper right.
         let hidden = size == 1 && x % 2 == 1 && y % 2 == 1;
-        let c = if hidden { None } else { get(Some(x + size), up) }.or_else(|| get(left, up));
+        let c = if hidden {
+            None
+        } else {
+            get(Some(x + size), up)
+        }
+        .or_else(|| get(left, up));
         let [a, b, c] = [a, b, c].map(Option::unwrap_or_default);
         let median = |a: i16, b: i16, c: i16| a.min(b).max(a.max(b).min(c));
-        Vector { x: median(a.x, b.x, c.x), y: median(a.y, b.y, c.y) }
+        Vector {
+            x: median(a.x, b.x, c.x),
+            y: median(a.y, b.y, c.y),
+        }
     }
 
     /// Codes the field. Tables for modes and differences are chosen among `tables` and written in
@@ -135,7 +146,10 @@ impl Field {
             for bx in 0..self.columns {
                 let mode = self.mode(bx, by);
                 modes.push(mode_value(mode));
-                let at = |i: usize| self.vector(2 * bx + i % 2, 2 * by + i / 2).unwrap_or_default();
+                let at = |i: usize| {
+                    self.vector(2 * bx + i % 2, 2 * by + i / 2)
+                        .unwrap_or_default()
+                };
                 match mode {
                     BlockMode::Skip | BlockMode::Inter => {
                         let predicted = walk.predict(2 * bx, 2 * by, 2);
@@ -162,7 +176,12 @@ impl Field {
     ///
     /// # Errors
     /// [`CodecError::Field`] for a mode that does not exist or a vector beyond [`MAX_VECTOR`].
-    pub fn read(d: &mut Decoder<'_>, tables: &TableSet, width: usize, height: usize) -> Result<Self> {
+    pub fn read(
+        d: &mut Decoder<'_>,
+        tables: &TableSet,
+        width: usize,
+        height: usize,
+    ) -> Result<Self> {
         let mut field = Self::still(width, height);
         let mode_table = d.get_choice(tables)?;
         let table = d.get_choice(tables)?;
@@ -171,11 +190,17 @@ impl Field {
                 let v = d.get_signed(tables, table).saturating_add(p.into());
                 if v.unsigned_abs() > MAX_VECTOR.unsigned_abs().into() {
                     let value = v.unsigned_abs().into();
-                    return Err(CodecError::Field { what: "motion vector", value });
+                    return Err(CodecError::Field {
+                        what: "motion vector",
+                        value,
+                    });
                 }
                 Ok(v as i16)
             };
-            Ok(Vector { x: part(p.x)?, y: part(p.y)? })
+            Ok(Vector {
+                x: part(p.x)?,
+                y: part(p.y)?,
+            })
         };
         let row = 2 * field.columns;
         for by in 0..field.rows {
@@ -186,12 +211,21 @@ impl Field {
                     1 => BlockMode::Inter,
                     -1 => BlockMode::Split,
                     2 => BlockMode::Intra,
-                    v => return Err(CodecError::Field { what: "block mode", value: v as u64 }),
+                    v => {
+                        return Err(CodecError::Field {
+                            what: "block mode",
+                            value: v as u64,
+                        });
+                    }
                 };
                 match mode {
                     BlockMode::Skip | BlockMode::Inter => {
                         let p = field.predict(2 * bx, 2 * by, 2);
-                        let v = if mode == BlockMode::Inter { vector(d, p)? } else { p };
+                        let v = if mode == BlockMode::Inter {
+                            vector(d, p)?
+                        } else {
+                            p
+                        };
                         field.set(bx, by, mode, [v; 4]);
                     }
                     BlockMode::Split => {

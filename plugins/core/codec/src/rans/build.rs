@@ -5,24 +5,40 @@ use super::{PRECISION, TOTAL};
 /// 1.0 of the weights.
 const ONE: u64 = 1 << 62;
 /// Signed values of a table reach from -127 to 127: a symbol is a byte, one is the escape.
-const MAX_RADIUS: usize = 127;
+const MAX_RADIUS: i64 = 127;
 
 fn mul(a: u64, b: u64) -> u64 {
     ((u128::from(a) * u128::from(b)) >> 62) as u64
 }
 
-/// Frequencies of a two-sided geometric distribution (a discrete Laplace distribution),
-/// `p(k) ~ theta^|k|`. `theta_q62` is theta times 2^62, less than 2^62.
+/// Frequencies of a Laplace distribution around `offset / 16` (0 to 8), integrated over each
+/// integer's bin by the midpoint rule with 16 steps a bin. `step_q62` is `exp(-1 / (16 b))` times
+/// 2^62 for a mean magnitude b.
 ///
 /// The order is that of all tables of signed values: escape, 0, -1, 1, -2, 2 ...
-pub fn laplace(theta_q62: u64) -> Vec<u16> {
-    let mut weights = Vec::new();
-    let mut w = ONE;
-    while w > 0 && weights.len() < 1 << 16 {
-        weights.push(w >> 8);
-        w = mul(w, theta_q62);
+pub fn laplace(step_q62: u64, offset: u32) -> Vec<u16> {
+    // Sums of the densities of the first n steps from the centre; both sides are alike.
+    let mut sums = vec![0u128];
+    let (mut density, mut sum) = (ONE, 0u128);
+    while density > 0 && sums.len() < 1 << 16 {
+        sum += u128::from(density);
+        sums.push(sum);
+        density = mul(density, step_q62);
     }
-    from_weights(&weights)
+    let beyond = |n: i64| sums.get(n.max(0) as usize).copied().unwrap_or(sum);
+    let half = |n: i64| {
+        if n >= 0 {
+            sum + beyond(n)
+        } else {
+            sum - beyond(-n)
+        }
+    };
+    // Weight of everything below the edge at n sixteenths is half(n).
+    let weight = |v: i64| {
+        let low = 16 * v - 8 - i64::from(offset.min(8));
+        half(low + 16) - half(low)
+    };
+    from_weights(weight)
 }
 
 /// Frequencies of a Gaussian of zero mean integrated over each integer's bin by the midpoint rule
@@ -48,28 +64,27 @@ pub fn gaussian(step_q62: u64) -> Vec<u16> {
         }
     }
     weights.push(bin);
-    from_weights(&weights)
+    let weights = &weights;
+    from_weights(|v| {
+        weights
+            .get(v.unsigned_abs() as usize)
+            .map_or(0, |&w| u128::from(w))
+    })
 }
 
-/// Frequencies that add up to [`TOTAL`] for a symmetric distribution given by weights of the
-/// magnitudes 0, 1, 2 ...: values too rare for a frequency of their own share the escape.
-fn from_weights(weights: &[u64]) -> Vec<u16> {
-    let sum = |w: &[u64]| w.iter().map(|&w| u128::from(w)).sum::<u128>();
-    let total = (sum(weights) * 2).saturating_sub(sum(weights.get(..1).unwrap_or(&[])));
-    let total = total.max(1);
+/// Frequencies that add up to [`TOTAL`] for weights of whole numbers: values too rare for a
+/// frequency of their own share the escape.
+fn from_weights(weight: impl Fn(i64) -> u128) -> Vec<u16> {
+    // What is farther out than this weighs nothing in any shipped table.
+    let total = (-(1 << 11)..=1 << 11).map(&weight).sum::<u128>().max(1);
     // A value has its place while it would have half a unit of frequency.
-    let radius = weights
-        .iter()
-        .take(MAX_RADIUS + 1)
-        .rposition(|&w| (u128::from(w) << (PRECISION + 1)) >= total)
-        .unwrap_or(0)
-        .max(1);
-    let at = |k: usize| u128::from(weights.get(k).copied().unwrap_or(0));
-    let tail = 2 * sum(weights.get(radius + 1..).unwrap_or(&[]));
-    let mut symbols = vec![tail, at(0)];
+    let has_place = |k: &i64| (weight(*k).max(weight(-*k)) << (PRECISION + 1)) >= total;
+    let radius = (1..=MAX_RADIUS).rev().find(has_place).unwrap_or(1);
+    let mut symbols = vec![0, weight(0)];
     for k in 1..=radius {
-        symbols.extend([at(k), at(k)]);
+        symbols.extend([weight(-k), weight(k)]);
     }
+    symbols[0] = total - symbols.iter().sum::<u128>();
     normalise(&symbols)
 }
 

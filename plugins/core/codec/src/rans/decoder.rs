@@ -23,17 +23,28 @@ impl<'a> Decoder<'a> {
     /// number is odd.
     pub fn new(bytes: &'a [u8]) -> Result<Self> {
         let Some((head, rest)) = bytes.split_first_chunk::<{ 4 * LANES }>() else {
-            return Err(CodecError::Truncated { what: "rANS states", missing: 4 * LANES - bytes.len() });
+            return Err(CodecError::Truncated {
+                what: "rANS states",
+                missing: 4 * LANES - bytes.len(),
+            });
         };
         let (words, odd) = rest.as_chunks::<2>();
         if !odd.is_empty() {
-            return Err(CodecError::Field { what: "length of rANS data", value: bytes.len() as u64 });
+            return Err(CodecError::Field {
+                what: "length of rANS data",
+                value: bytes.len() as u64,
+            });
         }
         let mut states = [0; LANES];
         for (state, bytes) in states.iter_mut().zip(head.as_chunks::<4>().0) {
             *state = u32::from_le_bytes(*bytes);
         }
-        Ok(Self { states, words, at: 0, turn: 0 })
+        Ok(Self {
+            states,
+            words,
+            at: 0,
+            turn: 0,
+        })
     }
 
     /// The next symbol.
@@ -48,7 +59,10 @@ impl<'a> Decoder<'a> {
             .wrapping_mul(x >> PRECISION)
             .wrapping_add(slot)
             .wrapping_sub(range >> 16);
-        let word = self.words.get(self.at).map_or(0, |w| u32::from(u16::from_le_bytes(*w)));
+        let word = self
+            .words
+            .get(self.at)
+            .map_or(0, |w| u32::from(u16::from_le_bytes(*w)));
         let low = x < LOWER;
         self.at += usize::from(low);
         let x = if low { x << 16 | word } else { x };
@@ -80,7 +94,10 @@ impl<'a> Decoder<'a> {
         let number = self.get_nibble(tables) << 4 | self.get_nibble(tables);
         match tables.get(number as usize) {
             Some(table) => Ok(table),
-            None => Err(CodecError::Field { what: "table number", value: number.into() }),
+            None => Err(CodecError::Field {
+                what: "table number",
+                value: number.into(),
+            }),
         }
     }
 
@@ -116,10 +133,16 @@ impl<'a> Decoder<'a> {
     /// [`CodecError::Field`] if not.
     pub fn finish(&self) -> Result<()> {
         if self.at != self.words.len() {
-            return Err(CodecError::Field { what: "end of rANS data", value: self.at as u64 });
+            return Err(CodecError::Field {
+                what: "end of rANS data",
+                value: self.at as u64,
+            });
         }
         match self.states.iter().find(|&&s| s != LOWER) {
-            Some(&s) => Err(CodecError::Field { what: "final rANS state", value: u64::from(s) }),
+            Some(&s) => Err(CodecError::Field {
+                what: "final rANS state",
+                value: u64::from(s),
+            }),
             None => Ok(()),
         }
     }

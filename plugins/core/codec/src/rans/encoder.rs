@@ -15,7 +15,11 @@ pub struct Encoder {
 pub(crate) fn signed_symbol(tables: &TableSet, table: u8, value: i32) -> (u8, u32) {
     let v = zigzag(value);
     let plain = tables.symbols(table) as u32 - 1;
-    if v < plain { (v as u8 + 1, 0) } else { (ESCAPE, v - plain) }
+    if v < plain {
+        (v as u8 + 1, 0)
+    } else {
+        (ESCAPE, v - plain)
+    }
 }
 
 /// Digits of base 16 that a number has, 0 for 0.
@@ -77,10 +81,13 @@ impl Encoder {
             *counts.entry(v).or_insert(0u64) += 1;
         }
         let bits = |t: u8| -> u64 {
-            counts.iter().map(|(&v, &n)| n * u64::from(tables.signed_cost(t, v))).sum()
+            counts
+                .iter()
+                .map(|(&v, &n)| n * u64::from(tables.signed_cost(t, v)))
+                .sum()
         };
         let mut best = (u64::MAX, 0);
-        for t in 0..tables.len().min(64) as u8 {
+        for t in 0..tables.len() as u8 {
             let b = bits(t);
             if b < best.0 {
                 best = (b, t);
@@ -122,8 +129,15 @@ impl Encoder {
         }
         if !good {
             let missing = |s: &&u16| tables.frequency((**s >> 8) as u8, **s as u8) == 0;
-            let table = self.symbols.iter().find(missing).map_or(0, |s| usize::from(s >> 8));
-            return Err(CodecError::Table { table, reason: "it does not have the symbol" });
+            let table = self
+                .symbols
+                .iter()
+                .find(missing)
+                .map_or(0, |s| usize::from(s >> 8));
+            return Err(CodecError::Table {
+                table,
+                reason: "it does not have the symbol",
+            });
         }
         let mut out = Vec::with_capacity(4 * LANES + 2 * at);
         out.extend([a, b, c, d].iter().flat_map(|s| s.to_le_bytes()));

@@ -8,7 +8,7 @@ use crate::{CodecError, Result};
 /// First bytes of a file of tables.
 const MAGIC: [u8; 4] = *b"GNT1";
 /// The shipped Laplace tables as a file, see `examples/make_tables.rs`.
-static LAPLACE: &[u8] = include_bytes!("../../tables/laplace64.bin");
+static LAPLACE: &[u8] = include_bytes!("../../tables/laplace.bin");
 /// The shipped Gaussian tables.
 static GAUSSIAN: &[u8] = include_bytes!("../../tables/gaussian64.bin");
 
@@ -36,7 +36,9 @@ pub struct DecodeTable {
 
 impl std::fmt::Debug for DecodeTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DecodeTable").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("DecodeTable")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,8 +51,8 @@ pub struct TableSet {
 }
 
 impl TableSet {
-    /// 64 two-sided geometric tables; the mean magnitude of table `i` is
-    /// `0.004 * 2^(13.35 i / 63)`, 0.004 to 41.8.
+    /// Laplace tables of 48 scales and 4 offsets: table `4 i + j` has the mean magnitude
+    /// `0.04 * 2^(10 i / 47)` (0.04 to 41) around `(2 j + 1) / 16`.
     pub fn laplace() -> &'static Self {
         static SET: LazyLock<TableSet> = LazyLock::new(|| TableSet::shipped(LAPLACE));
         &SET
@@ -76,7 +78,11 @@ impl TableSet {
     fn empty() -> Self {
         let even = [(TOTAL / 16) as u16; 16];
         let (encode, decode) = forms(&even);
-        Self { encode: Vec::new(), decode: Vec::new(), nibble: (Box::new(encode), decode) }
+        Self {
+            encode: Vec::new(),
+            decode: Vec::new(),
+            nibble: (Box::new(encode), decode),
+        }
     }
 
     /// A set of tables, each a list of 2 to 256 frequencies of at least 1 that add up to 2^14.
@@ -85,7 +91,10 @@ impl TableSet {
     /// [`CodecError::Table`] names the first table that is not so.
     pub fn new<T: AsRef<[u16]>>(tables: &[T]) -> Result<Self> {
         if tables.is_empty() || tables.len() > MAX_TABLES {
-            return Err(CodecError::Field { what: "number of tables", value: tables.len() as u64 });
+            return Err(CodecError::Field {
+                what: "number of tables",
+                value: tables.len() as u64,
+            });
         }
         let mut set = Self::empty();
         for (table, freqs) in tables.iter().enumerate() {
@@ -142,12 +151,16 @@ impl TableSet {
 
     /// The frequencies of the shipped Laplace tables, computed anew.
     pub fn build_laplace() -> Vec<Vec<u16>> {
-        scales::LAPLACE_THETA_Q62.iter().map(|&t| build::laplace(t)).collect()
+        let of = |&step| [1, 3, 5, 7].map(|offset| build::laplace(step, offset));
+        scales::LAPLACE_STEP_Q62.iter().flat_map(of).collect()
     }
 
     /// The frequencies of the shipped Gaussian tables, computed anew.
     pub fn build_gaussian() -> Vec<Vec<u16>> {
-        scales::GAUSSIAN_STEP_Q62.iter().map(|&t| build::gaussian(t)).collect()
+        scales::GAUSSIAN_STEP_Q62
+            .iter()
+            .map(|&t| build::gaussian(t))
+            .collect()
     }
 
     /// How many tables there are.
@@ -193,7 +206,11 @@ impl TableSet {
     /// What a signed value costs in table `i`, digits after an escape included, in 1/256 bit.
     pub fn signed_cost(&self, i: u8, value: i32) -> u32 {
         let (symbol, digits) = super::encoder::signed_symbol(self, i, value);
-        let plain = if symbol == ESCAPE { 4 + 4 * super::encoder::nibbles(digits) } else { 0 };
+        let plain = if symbol == ESCAPE {
+            4 + 4 * super::encoder::nibbles(digits)
+        } else {
+            0
+        };
         cost(self.frequency(i, symbol)) + 256 * plain
     }
 }
@@ -213,7 +230,9 @@ fn cost(frequency: u32) -> u32 {
             }
             log
         };
-        (0..=TOTAL).map(|f| (256 * PRECISION - log(f.max(1))) as u16).collect()
+        (0..=TOTAL)
+            .map(|f| (256 * PRECISION - log(f.max(1))) as u16)
+            .collect()
     });
     COSTS.get(frequency as usize).map_or(0, |&c| c.into())
 }
@@ -221,14 +240,26 @@ fn cost(frequency: u32) -> u32 {
 /// Both forms of a list of at most 256 frequencies that add up to [`TOTAL`].
 fn forms(freqs: &[u16]) -> ([EncodeSymbol; 256], Box<DecodeTable>) {
     let mut encode = [EncodeSymbol::default(); 256];
-    let mut decode =
-        Box::new(DecodeTable { symbols: [0; TOTAL as usize], ranges: [0; 256], len: freqs.len() as u16 });
+    let mut decode = Box::new(DecodeTable {
+        symbols: [0; TOTAL as usize],
+        ranges: [0; 256],
+        len: freqs.len() as u16,
+    });
     let mut start = 0u32;
     for (s, &frequency) in freqs.iter().enumerate().take(256) {
         let reciprocal = (1u64 << 63) / u64::from(frequency.max(1)) + 1;
-        encode[s] = EncodeSymbol { reciprocal, frequency, start: start as u16 };
+        encode[s] = EncodeSymbol {
+            reciprocal,
+            frequency,
+            start: start as u16,
+        };
         decode.ranges[s] = u32::from(frequency) | start << 16;
-        for slot in decode.symbols.iter_mut().skip(start as usize).take(usize::from(frequency)) {
+        for slot in decode
+            .symbols
+            .iter_mut()
+            .skip(start as usize)
+            .take(usize::from(frequency))
+        {
             *slot = s as u8;
         }
         start += u32::from(frequency);
