@@ -1,9 +1,11 @@
 //! Access units to frames.
 
+use std::ops::Range;
+
 use crate::{
     CodecError, Format, Picture, Result,
     bitstream::{AccessUnit, FrameType, Header, Profile},
-    lossless::{MODEL, SLICE_ROWS, SliceJob, decode_slice},
+    lossless::{MODEL, SLICE_ROWS, SliceJob, SliceRows, decode_slice},
     motion::Reference,
     parallel,
 };
@@ -17,10 +19,11 @@ pub struct Decoded {
     pub number: u32,
     /// Whether decoding can start here.
     pub keyframe: bool,
-    /// Slices that could not be decoded: they show the reference instead, or grey.
+    /// Slices of 64 luma rows that could not be decoded: they show the last frame instead (moved
+    /// by their vectors where only the reference is damaged), or grey.
     pub damaged_slices: Vec<usize>,
-    /// Whether the frame may differ from what was encoded: a slice is damaged, the frame that it
-    /// refers to is missing or not right, or the CRC of the picture does not match.
+    /// Whether the frame may differ from what was encoded: there are damaged slices, or the CRC of
+    /// the picture does not match.
     pub corrupt: bool,
 }
 
@@ -30,14 +33,20 @@ struct Known {
     reference: Reference,
     picture: Picture,
     number: u32,
-    corrupt: bool,
+    /// Slices that are not what was encoded.
+    damaged: Vec<bool>,
 }
+
+/// Luma samples of a frame that are decoded unless [`Decoder::max_samples`] says otherwise: 8K has
+/// half as many.
+const MAX_SAMPLES: u64 = 1 << 26;
 
 /// A decoder of the lossless profile.
 #[derive(Debug)]
 pub struct Decoder {
     header: Header,
     threads: usize,
+    max_samples: u64,
     /// Frames that others may refer to, the last decoded first.
     references: Vec<Known>,
 }
@@ -56,6 +65,7 @@ impl Decoder {
         Ok(Self {
             header,
             threads: 1,
+            max_samples: MAX_SAMPLES,
             references: Vec::new(),
         })
     }
@@ -64,6 +74,14 @@ impl Decoder {
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
+        self
+    }
+
+    /// Sets how many luma samples a frame may have (2^26 if not said): a few bytes can announce a
+    /// frame of gigabytes.
+    #[must_use]
+    pub fn max_samples(mut self, samples: u64) -> Self {
+        self.max_samples = samples;
         self
     }
 
@@ -95,67 +113,88 @@ impl Decoder {
                 value,
             });
         }
+        let samples = u64::from(format.width) * u64::from(format.height);
+        if samples > self.max_samples {
+            return Err(CodecError::Field {
+                what: "number of luma samples",
+                value: samples,
+            });
+        }
         let keyframe = unit.info.frame_type == FrameType::Key;
         let number = unit.info.number;
-        let mut corrupt = false;
-        let mut references = Vec::new();
-        if !keyframe {
-            for distance in unit.info.references.into_iter().filter(|&d| d != 0) {
-                let wanted = number.wrapping_add_signed(-i32::from(distance));
-                let known = self.references.iter().find(|k| k.number == wanted);
-                corrupt |= known.is_none_or(|k| k.corrupt);
-                // A frame that is missing is stood in for by the last one.
-                let Some(known) = known.or(self.references.first()) else {
-                    return Err(CodecError::NoKeyframe);
-                };
-                references.push(&known.reference);
-            }
+        let (mut references, mut damage) = (Vec::new(), Vec::new());
+        for distance in unit.info.references.into_iter().filter(|&d| d != 0) {
+            let wanted = number.wrapping_add_signed(-i32::from(distance));
+            let known = self.references.iter().find(|k| k.number == wanted);
+            // The last frame stands in for one that is missing.
+            let Some(used) = known.or(self.references.first()) else {
+                return Err(CodecError::NoKeyframe);
+            };
+            references.push(&used.reference);
+            damage.push(match known {
+                Some(known) => known.damaged.clone(),
+                None => vec![true; count],
+            });
         }
-        let results = parallel::map(count, self.threads, |i| {
+        let damaged = |r: usize, rows: Range<usize>| {
+            let slices = rows.start / SLICE_ROWS..=(rows.end - 1) / SLICE_ROWS;
+            damage
+                .get(r)
+                .and_then(|d| d.get(slices))
+                .is_none_or(|d| d.contains(&true))
+        };
+        let results: Vec<Option<SliceRows>> = parallel::map(count, self.threads, |i| {
             let slice = unit.slices.get(i).filter(|s| s.intact)?;
             let top = i * SLICE_ROWS;
             let height = SLICE_ROWS.min(height - top);
             let near = unit.info.qp;
-            decode_slice(
-                &SliceJob {
-                    format,
-                    top,
-                    height,
-                    near,
-                    references: &references,
-                },
-                slice.data,
-            )
-            .ok()
+            let job = SliceJob {
+                format,
+                top,
+                height,
+                near,
+                references: &references,
+            };
+            decode_slice(&job, slice.data, damaged).ok()
         });
         let last = self.references.first();
         let mut picture = last.map_or_else(|| Picture::grey(format), |k| k.picture.clone());
-        let mut damaged_slices = Vec::new();
+        let mut damaged = vec![true; count];
         for (i, rows) in results.iter().enumerate() {
-            match rows {
-                Some(rows) => picture.put_rows(i * SLICE_ROWS, rows),
-                None => damaged_slices.push(i),
+            if let Some(rows) = rows {
+                picture.put_rows(i * SLICE_ROWS, &rows.planes);
+                damaged[i] = rows.concealed;
             }
         }
-        corrupt |= !damaged_slices.is_empty();
-        corrupt |= unit
-            .info
-            .picture_crc
-            .is_some_and(|crc| crc != picture.crc());
+        let damaged_slices: Vec<usize> = (0..count).filter(|&i| damaged[i]).collect();
+        let mut corrupt = !damaged_slices.is_empty();
+        if !corrupt
+            && unit
+                .info
+                .picture_crc
+                .is_some_and(|crc| crc != picture.crc())
+        {
+            // Nobody knows where.
+            corrupt = true;
+            damaged.fill(true);
+        }
         if keyframe {
             self.references.clear();
         }
-        let reference = Reference::new(&picture);
-        self.references.insert(
-            0,
-            Known {
-                reference,
-                picture: picture.clone(),
-                number,
-                corrupt,
-            },
-        );
-        self.references.truncate(2);
+        if unit.info.frame_type != FrameType::Droppable {
+            let reference = Reference::new(&picture);
+            let picture = picture.clone();
+            self.references.insert(
+                0,
+                Known {
+                    reference,
+                    picture,
+                    number,
+                    damaged,
+                },
+            );
+            self.references.truncate(2);
+        }
         Ok(Decoded {
             picture,
             number,

@@ -199,11 +199,12 @@ impl Picture {
 }
 
 impl Picture {
-    /// Checks that the picture has this format and all its samples.
+    /// Checks that the picture has this format and all its samples, none beyond its depth.
     pub(crate) fn check(&self, format: Format) -> Result<()> {
         let whole = |(p, plane): (usize, &Plane)| {
             (plane.width, plane.height) == format.plane_size(p)
                 && plane.samples.len() == plane.width * plane.height
+                && plane.samples.iter().all(|&s| s <= format.max())
         };
         let planes = self.planes.len() == format.chroma.planes();
         if self.format == format && planes && self.planes.iter().enumerate().all(whole) {

@@ -100,3 +100,129 @@ fn near_lossless_errs_by_no_more_than_it_says_and_saves() {
         last = bytes;
     }
 }
+
+#[test]
+fn threads_change_neither_stream_nor_frames() {
+    let format = Format {
+        width: 70,
+        height: 400,
+        chroma: Chroma::C420,
+        depth: 8,
+    };
+    let pictures = clip(format, 3, 5);
+    let encode = |threads| {
+        let mut encoder = Encoder::new(Config {
+            threads,
+            ..Config::new(format)
+        })
+        .unwrap();
+        let units = pictures
+            .iter()
+            .map(|p| encoder.encode(p).unwrap())
+            .collect::<Vec<_>>();
+        (encoder.codec_data(), units)
+    };
+    let one = encode(1);
+    for threads in [1, 2, 3, 7] {
+        assert!(encode(threads) == one, "{threads} threads");
+        let mut decoder = Decoder::new(&one.0).unwrap().threads(threads);
+        for (unit, picture) in one.1.iter().zip(&pictures) {
+            assert!(
+                decoder.decode(unit).unwrap().picture == *picture,
+                "{threads} threads"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_still_scene_costs_next_to_nothing() {
+    let format = Format {
+        width: 128,
+        height: 128,
+        chroma: Chroma::C420,
+        depth: 8,
+    };
+    let picture = &clip(format, 1, 1)[0];
+    let mut encoder = Encoder::new(Config::new(format)).unwrap();
+    let first = encoder.encode(picture).unwrap().len();
+    let second = encoder.encode(picture).unwrap().len();
+    assert!(
+        second < 200 && first > 20 * second,
+        "{first}, then {second}"
+    );
+}
+
+#[test]
+fn keyframes_come_when_asked_for() {
+    let format = Format {
+        width: 16,
+        height: 16,
+        chroma: Chroma::Gray,
+        depth: 8,
+    };
+    let mut encoder = Encoder::new(Config {
+        keyframe_interval: 4,
+        ..Config::new(format)
+    })
+    .unwrap();
+    let mut decoder = Decoder::new(&encoder.codec_data()).unwrap();
+    let keys: Vec<bool> = (0..8)
+        .map(|i| {
+            if i == 2 {
+                encoder.force_keyframe();
+            }
+            decoder
+                .decode(&encoder.encode(&Picture::grey(format)).unwrap())
+                .unwrap()
+                .keyframe
+        })
+        .collect();
+    assert_eq!(keys, [true, false, true, false, false, false, true, false]);
+}
+
+#[test]
+fn settings_and_frames_out_of_range_are_refused() {
+    let format = Format {
+        width: 16,
+        height: 16,
+        chroma: Chroma::Gray,
+        depth: 8,
+    };
+    let good = Config::new(format);
+    for config in [
+        Config { near: 16, ..good },
+        Config {
+            keyframe_interval: 0,
+            ..good
+        },
+        Config {
+            fps: (1, 0),
+            ..good
+        },
+        Config {
+            format: Format { width: 0, ..format },
+            ..good
+        },
+        Config {
+            format: Format { depth: 9, ..format },
+            ..good
+        },
+    ] {
+        assert!(Encoder::new(config).is_err(), "{config:?}");
+    }
+    let mut encoder = Encoder::new(good).unwrap();
+    let mut other = Picture::grey(Format {
+        width: 17,
+        ..format
+    });
+    assert!(encoder.encode(&other).is_err());
+    other.format = format;
+    assert!(
+        encoder.encode(&other).is_err(),
+        "planes that are not of the format"
+    );
+    let mut loud = Picture::grey(format);
+    loud.planes[0].samples[0] = 256;
+    assert!(encoder.encode(&loud).is_err(), "a sample beyond 8 bits");
+}

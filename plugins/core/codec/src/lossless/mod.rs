@@ -20,7 +20,7 @@ mod solve;
 mod taps;
 
 pub(crate) use sheet::Sheet;
-pub(crate) use slice::{SliceJob, decode_slice, encode_slice};
+pub(crate) use slice::{SliceJob, SliceRows, decode_slice, encode_slice};
 
 use crate::bitstream::ModelHash;
 

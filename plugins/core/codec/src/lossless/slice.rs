@@ -1,5 +1,7 @@
 //! A slice: its vectors, then for each plane its model, the tables of its levels, its residuals.
 
+use std::ops::Range;
+
 use super::{
     analyse::analyse,
     model::{LEVELS, Model, OFFSETS, SCALES, read_levels, write_levels},
@@ -59,6 +61,17 @@ impl SliceJob<'_> {
         } else {
             self.format.chroma.shifts()
         }
+    }
+
+    /// Luma rows of a reference that the vectors and their filters reach.
+    fn rows_looked_at(&self, field: &Field) -> Range<usize> {
+        let rows = field.vectors.iter().map(|v| isize::from(v.y >> 2));
+        let (up, down) = rows.fold((0, 0), |(a, b): (isize, isize), y| (a.min(y), b.max(y)));
+        let last = (self.format.height as usize).saturating_sub(1);
+        // The filter takes 2 rows above and 3 below; vectors may point outside of the picture.
+        let first = self.top.saturating_add_signed(up - 2).min(last);
+        let end = (self.top + self.height.next_multiple_of(BLOCK)).saturating_add_signed(down + 4);
+        first..end.clamp(first + 1, last + 1)
     }
 
     /// The motion-compensated references of plane `p`.
@@ -178,11 +191,26 @@ pub(crate) fn encode_slice(
     Ok((out.finish(tables)?, fields))
 }
 
-/// Decodes a slice to rows of each plane.
+/// The rows of a slice.
+#[derive(Debug)]
+pub(crate) struct SliceRows {
+    /// Rows of each plane.
+    pub(crate) planes: Vec<Sheet>,
+    /// Whether the reference was damaged where the slice looks: rows are the prediction alone.
+    pub(crate) concealed: bool,
+}
+
+/// Decodes a slice. `damaged(r, rows)` tells whether luma rows of reference `r` are not what the
+/// encoder had; residuals would then be decoded to noise, so the motion-compensated reference
+/// stands in for the slice.
 ///
 /// # Errors
 /// Whatever shows that the bytes are damaged. What was decoded until then is lost.
-pub(crate) fn decode_slice(job: &SliceJob<'_>, bytes: &[u8]) -> Result<Vec<Sheet>> {
+pub(crate) fn decode_slice(
+    job: &SliceJob<'_>,
+    bytes: &[u8],
+    damaged: impl Fn(usize, Range<usize>) -> bool,
+) -> Result<SliceRows> {
     let tables = TableSet::laplace();
     let mut d = Decoder::new(bytes)?;
     let mut fields = Vec::new();
@@ -193,6 +221,22 @@ pub(crate) fn decode_slice(job: &SliceJob<'_>, bytes: &[u8]) -> Result<Vec<Sheet
             job.format.width as usize,
             job.height,
         )?);
+    }
+    let looks_at_damage = fields
+        .iter()
+        .enumerate()
+        .any(|(r, f)| damaged(r, job.rows_looked_at(f)));
+    if looks_at_damage {
+        let first = |p: usize| {
+            job.predictions(p, &job.geometry(p).1, &fields)
+                .into_iter()
+                .next()
+        };
+        let planes = (0..job.format.chroma.planes()).filter_map(first).collect();
+        return Ok(SliceRows {
+            planes,
+            concealed: true,
+        });
     }
     let (mut asides, mut out): (Vec<Sheet>, _) = (Vec::new(), Vec::new());
     for p in 0..job.format.chroma.planes() {
@@ -229,7 +273,10 @@ pub(crate) fn decode_slice(job: &SliceJob<'_>, bytes: &[u8]) -> Result<Vec<Sheet
         out.push(current);
     }
     d.finish()?;
-    Ok(out)
+    Ok(SliceRows {
+        planes: out,
+        concealed: false,
+    })
 }
 
 fn asides_of(g: &Geometry, errors: &[Sheet], shifts: (u32, u32)) -> Vec<Sheet> {
