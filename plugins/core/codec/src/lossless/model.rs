@@ -144,7 +144,7 @@ impl Order {
 
     /// Moves the classes of the blocks above and to the left of block `i` to the front.
     fn look_up(&mut self, map: &[u8], columns: usize, i: usize) {
-        let left = if i % columns > 0 {
+        let left = if !i.is_multiple_of(columns) {
             map.get(i - 1)
         } else {
             None

@@ -153,7 +153,7 @@ fn push(state: &mut u32, e: &EncodeSymbol) -> bool {
     let full = (*state >> (32 - PRECISION)) >= frequency;
     let x = if full { *state >> 16 } else { *state };
     // x / frequency without a division: exact, since x < 2^32 and the reciprocal has 63 bits.
-    let quotient = ((u128::from(x) << 1) * u128::from(e.reciprocal) >> 64) as u32;
+    let quotient = (((u128::from(x) << 1) * u128::from(e.reciprocal)) >> 64) as u32;
     *state = (quotient << PRECISION)
         .wrapping_add(x.wrapping_sub(quotient.wrapping_mul(frequency)))
         .wrapping_add(u32::from(e.start));

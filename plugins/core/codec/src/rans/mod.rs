@@ -16,7 +16,7 @@
 //!     encoder.put_signed(tables, 40, value);
 //! }
 //! let bytes = encoder.finish(tables)?;
-//! assert_eq!(bytes.len(), 18); // four states of 4 bytes, and a word
+//! assert_eq!(bytes.len(), 20); // four states of 4 bytes, and two words
 //!
 //! let mut decoder = Decoder::new(&bytes)?;
 //! let table = tables.decode_table(40);

@@ -224,9 +224,12 @@ fn cost(frequency: u32) -> u32 {
             // The mantissa in [1, 2) times 2^31.
             let (mut m, mut log) = (u64::from(f) << (31 - whole), whole);
             for _ in 0..8 {
-                m = m * m >> 31;
+                m = (m * m) >> 31;
                 log = log << 1 | (m >> 32) as u32;
-                m >>= m >> 32;
+                // Back into [1, 2).
+                if m >> 32 == 1 {
+                    m >>= 1;
+                }
             }
             log
         };
