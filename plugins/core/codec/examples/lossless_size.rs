@@ -12,8 +12,11 @@ use gstneural_codec::{Config, Decoder, Encoder, Format, Picture, bitstream::Chro
 
 type Error = Box<dyn std::error::Error>;
 
+/// Gives the next frame of a file.
+type Next = Box<dyn FnMut() -> Result<Option<Picture>, Error>>;
+
 /// Reads the head of a y4m file.
-fn open(path: &str) -> Result<(Format, impl FnMut() -> Result<Option<Picture>, Error>), Error> {
+fn open(path: &str) -> Result<(Format, Next), Error> {
     let mut file = BufReader::new(std::fs::File::open(path)?);
     let mut head = String::new();
     file.read_line(&mut head)?;
@@ -50,7 +53,7 @@ fn open(path: &str) -> Result<(Format, impl FnMut() -> Result<Option<Picture>, E
         file.read_exact(&mut bytes)?;
         Ok(Some(Picture::from_bytes(format, &bytes)?))
     };
-    Ok((format, next))
+    Ok((format, Box::new(next)))
 }
 
 fn main() -> Result<(), Error> {

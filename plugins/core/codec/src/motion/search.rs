@@ -84,10 +84,7 @@ impl Job<'_> {
         let mut best = (u32::MAX, Vector::default());
         let mut tried = Vec::with_capacity(2 * starts.len());
         for &v in starts {
-            let whole = Vector {
-                x: (v.x + 2) & !3,
-                y: (v.y + 2) & !3,
-            };
+            let whole = rounded(v);
             for v in [v, whole] {
                 if !tried.contains(&v) {
                     tried.push(v);
@@ -105,10 +102,7 @@ impl Job<'_> {
         }
         let mut whole = best;
         if whole.1.x & 3 != 0 || whole.1.y & 3 != 0 {
-            whole.1 = Vector {
-                x: (whole.1.x + 2) & !3,
-                y: (whole.1.y + 2) & !3,
-            };
+            whole.1 = rounded(whole.1);
             whole.0 = self.cost(whole.1);
         }
         self.descend(&mut whole, &HEXAGON, 4, self.config.steps);
@@ -119,6 +113,15 @@ impl Job<'_> {
         self.descend(&mut best, &SQUARE, 2, 1);
         self.descend(&mut best, &SQUARE, 1, 2);
         if start.0 < best.0 { start } else { best }
+    }
+}
+
+/// The nearest vector of whole samples that can be coded.
+fn rounded(v: Vector) -> Vector {
+    let round = |c: i16| (c.saturating_add(2) & !3).clamp(-(MAX_VECTOR & !3), MAX_VECTOR & !3);
+    Vector {
+        x: round(v.x),
+        y: round(v.y),
     }
 }
 

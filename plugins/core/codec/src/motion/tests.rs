@@ -272,3 +272,32 @@ fn search_finds_motion_and_is_deterministic() {
         assert_eq!(found[0], found[1]);
     }
 }
+
+#[test]
+fn search_stays_within_what_can_be_coded() {
+    let plane = noise(40, 32, 255, 8);
+    let reference = reference(noise(40, 32, 255, 9), 8);
+    let kernels = Kernels::best();
+    let halves = Halves::new(&kernels, &reference.planes[0], 255);
+    for (x, y) in [
+        (MAX_VECTOR, -MAX_VECTOR),
+        (-MAX_VECTOR, MAX_VECTOR),
+        (4093, 4094),
+    ] {
+        let mut hint = Field::still(40, 32);
+        hint.vectors.fill(Vector { x, y });
+        let config = SearchConfig {
+            lambda: 0,
+            ..SearchConfig::default()
+        };
+        let field = search(&kernels, &plane, &halves, 0, 32, &config, Some(&hint));
+        let greatest = field.vectors.iter().map(|v| v.x.abs().max(v.y.abs())).max();
+        assert!(greatest <= Some(MAX_VECTOR), "{greatest:?}");
+        let mut encoder = Encoder::new();
+        field.write(&mut encoder, TableSet::laplace());
+        let bytes = encoder.finish(TableSet::laplace()).unwrap();
+        let mut decoder = Decoder::new(&bytes).unwrap();
+        let back = Field::read(&mut decoder, TableSet::laplace(), 40, 32).unwrap();
+        assert!(back == field && field.vectors.iter().any(|v| v.x.abs() > 4000));
+    }
+}
