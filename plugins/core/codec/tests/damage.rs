@@ -1,4 +1,5 @@
 //! Damaged, missing and invented data: no panic, and every frame concerned says so.
+#![allow(clippy::unwrap_used)]
 
 use gstneural_codec::{
     CodecError, Config, Decoder, Encoder, Format, Picture,

@@ -1,4 +1,5 @@
 //! The lossless profile: what goes in comes out.
+#![allow(clippy::unwrap_used)]
 
 use gstneural_codec::{Config, Decoder, Encoder, Format, Picture, bitstream::Chroma};
 

@@ -275,8 +275,8 @@ fn search_finds_motion_and_is_deterministic() {
 
 #[test]
 fn search_stays_within_what_can_be_coded() {
-    let plane = noise(40, 32, 255, 8);
-    let reference = reference(noise(40, 32, 255, 9), 8);
+    let from = noise(40, 32, 255, 9);
+    let reference = reference(from.clone(), 8);
     let kernels = Kernels::best();
     let halves = Halves::new(&kernels, &reference.planes[0], 255);
     for (x, y) in [
@@ -284,6 +284,9 @@ fn search_stays_within_what_can_be_coded() {
         (-MAX_VECTOR, MAX_VECTOR),
         (4093, 4094),
     ] {
+        // So far away everything is the nearest corner.
+        let corner = from.row(if y < 0 { 0 } else { 31 })[if x < 0 { 0 } else { 39 }];
+        let plane = Plane::new(40, 32, corner);
         let mut hint = Field::still(40, 32);
         hint.vectors.fill(Vector { x, y });
         let config = SearchConfig {
