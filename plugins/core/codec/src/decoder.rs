@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{
     CodecError, Format, Picture, Result,
     bitstream::{AccessUnit, FrameType, Header, Profile},
-    lossless::{MODEL, SLICE_ROWS, SliceJob, SliceRows, decode_slice},
+    lossless::{MODEL, SLICE_ROWS, SliceJob, SliceRows, decode_slice, slice_count, slice_rows},
     motion::Reference,
     parallel,
 };
@@ -105,7 +105,7 @@ impl Decoder {
         let unit = AccessUnit::parse(bytes)?;
         let format = Format::of(&self.header);
         let height = format.height as usize;
-        let count = height.div_ceil(SLICE_ROWS);
+        let count = slice_count(height);
         if unit.slices.len() != count {
             let value = unit.slices.len() as u64;
             return Err(CodecError::Field {
@@ -137,7 +137,8 @@ impl Decoder {
             });
         }
         let damaged = |r: usize, rows: Range<usize>| {
-            let slices = rows.start / SLICE_ROWS..=(rows.end - 1) / SLICE_ROWS;
+            let of = |row: usize| (row / SLICE_ROWS).min(count - 1);
+            let slices = of(rows.start)..=of(rows.end - 1);
             damage
                 .get(r)
                 .and_then(|d| d.get(slices))
@@ -145,8 +146,8 @@ impl Decoder {
         };
         let results: Vec<Option<SliceRows>> = parallel::map(count, self.threads, |i| {
             let slice = unit.slices.get(i).filter(|s| s.intact)?;
-            let top = i * SLICE_ROWS;
-            let height = SLICE_ROWS.min(height - top);
+            let rows = slice_rows(height, i);
+            let (top, height) = (rows.start, rows.len());
             let near = unit.info.qp;
             let job = SliceJob {
                 format,
@@ -162,7 +163,7 @@ impl Decoder {
         let mut damaged = vec![true; count];
         for (i, rows) in results.iter().enumerate() {
             if let Some(rows) = rows {
-                picture.put_rows(i * SLICE_ROWS, &rows.planes);
+                picture.put_rows(slice_rows(height, i).start, &rows.planes);
                 damaged[i] = rows.concealed;
             }
         }

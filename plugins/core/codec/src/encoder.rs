@@ -3,7 +3,7 @@
 use crate::{
     CodecError, Format, Picture, Result,
     bitstream::{Colour, FrameType, Header, Profile, UnitInfo},
-    lossless::{MODEL, SLICE_ROWS, SliceJob, encode_slice},
+    lossless::{MODEL, SliceJob, encode_slice, slice_count, slice_rows},
     motion::{Field, Halves, Kernels, Reference, SearchConfig},
     parallel,
 };
@@ -142,13 +142,13 @@ impl Encoder {
         let references: Vec<&Reference> = self.references.iter().map(|r| &r.0).collect();
         let halves: Vec<&Halves> = self.references.iter().map(|r| &r.1).collect();
         let height = format.height as usize;
-        let count = height.div_ceil(SLICE_ROWS);
+        let count = slice_count(height);
         let results = parallel::map(count, threads, |i| {
-            let top = i * SLICE_ROWS;
+            let rows = slice_rows(height, i);
             let job = SliceJob {
                 format,
-                top,
-                height: SLICE_ROWS.min(height - top),
+                top: rows.start,
+                height: rows.len(),
                 near,
                 references: &references,
             };
@@ -168,7 +168,7 @@ impl Encoder {
         let (mut slices, mut hints) = (Vec::new(), Vec::new());
         for (i, result) in results.into_iter().enumerate() {
             let ((bytes, fields), rows) = result?;
-            decoded.put_rows(i * SLICE_ROWS, &rows);
+            decoded.put_rows(slice_rows(height, i).start, &rows);
             slices.push(bytes);
             hints.push(fields);
         }

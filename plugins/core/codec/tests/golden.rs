@@ -33,7 +33,7 @@ const GOLDEN: [Golden; 4] = [
         name: "i420",
         format: format(49, 81, Chroma::C420, 8),
         near: 0,
-        bytes: "f7ed591c6f2de4f96c729af5744191a1df6e546862c6a1790290cf4a6fa4407c",
+        bytes: "81af4f580c411b2b596fb37aabe84e4cdbbe16189ada3124591f3504cb2fe1a2",
         pictures: "7e4485f60cc98bf15255a136d32208e3e895f7174a084f0e3542ac7c2916df5b",
     },
     Golden {
@@ -47,14 +47,14 @@ const GOLDEN: [Golden; 4] = [
         name: "i420_near2",
         format: format(64, 66, Chroma::C420, 8),
         near: 2,
-        bytes: "d33df448c23b008a6a62511b2cee266d1234f76315f58f5011f41e08359eea1b",
-        pictures: "ef1a83c0d70f9a182c9921521198371f7af28c7846c36bccc6e7bb21f228cb16",
+        bytes: "5b6eadf694ed56fc6e0e7906accfab4f0ada8e18b593fab9eddee1844956ed5b",
+        pictures: "80a39407cbbde459a8994d9410685928dffd4059ec4ddaef98e45e5707387ca4",
     },
     Golden {
         name: "gray",
         format: format(33, 65, Chroma::Gray, 8),
         near: 0,
-        bytes: "20f91d6198709fcaf4c81b44688907b3bdbb332fad3778c29048808bd6d8c1c9",
+        bytes: "3b4a7d349d5f0ce46d7b64202e1174dfe15b05177e32d0a6dd39691c406e9a62",
         pictures: "043f1d70def70175b1196e9b8cd650611e4f0d7dd302697d12378575d59ca094",
     },
 ];

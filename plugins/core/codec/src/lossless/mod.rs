@@ -30,8 +30,21 @@ pub const MODEL: ModelHash = [
     0xac, 0xf9, 0x8f, 0xa7, 0x83, 0xbd, 0x53, 0x60, 0x4d, 0x22, 0x65, 0xe4, 0x13, 0x98, 0x50, 0xb7,
 ];
 
-/// Luma rows of a slice.
+/// Luma rows of a slice but the last, which also takes what is left below if that is less than
+/// half as much.
 pub const SLICE_ROWS: usize = 64;
+
+/// How many slices a frame of `height` luma rows has.
+pub fn slice_count(height: usize) -> usize {
+    ((height + SLICE_ROWS / 2) / SLICE_ROWS).max(1)
+}
+
+/// The luma rows of slice `i`, which must be less than [`slice_count`].
+pub(crate) fn slice_rows(height: usize, i: usize) -> std::ops::Range<usize> {
+    let last = i + 1 >= slice_count(height);
+    let top = (i * SLICE_ROWS).min(height);
+    top..if last { height } else { top + SLICE_ROWS }
+}
 
 #[cfg(test)]
 mod tests;
