@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use super::{
     analyse::analyse,
-    model::{LEVELS, Model, OFFSETS, SCALES, read_levels, write_levels},
+    model::{COPY, LEVELS, Model, OFFSETS, SCALES, read_levels, write_levels},
     scan::{Geometry, Residuals, scan},
     sheet::{LEFT, Sheet},
     taps::{Sources, Taps},
 };
 use crate::{
-    Format, Picture, Plane, Result,
+    CodecError, Format, Picture, Plane, Result,
     motion::{BLOCK, Field, Halves, Kernels, Reference, SearchConfig, compensate, search},
     rans::{DecodeTable, Decoder, Encoder, TableSet, unzigzag, zigzag},
 };
@@ -243,6 +243,12 @@ pub(crate) fn decode_slice(
         let (_, g) = job.geometry(p);
         let taps = Taps::new(p, job.references.len());
         let model = Model::read(&mut d, tables, &taps, g.columns(), g.rows())?;
+        if job.references.is_empty() && model.map.contains(&COPY) {
+            return Err(CodecError::Field {
+                what: "class",
+                value: COPY.into(),
+            });
+        }
         let levels = read_levels(&mut d, tables)?;
         let references = job.predictions(p, &g, &fields);
         let here = asides_of(&g, &asides, job.shifts(p));
