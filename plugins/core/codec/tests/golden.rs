@@ -28,7 +28,7 @@ const fn format(width: u32, height: u32, chroma: Chroma, depth: u8) -> Format {
     }
 }
 
-const GOLDEN: [Golden; 4] = [
+const GOLDEN: [Golden; 5] = [
     Golden {
         name: "i420",
         format: format(49, 81, Chroma::C420, 8),
@@ -49,6 +49,13 @@ const GOLDEN: [Golden; 4] = [
         near: 2,
         bytes: "5b6eadf694ed56fc6e0e7906accfab4f0ada8e18b593fab9eddee1844956ed5b",
         pictures: "80a39407cbbde459a8994d9410685928dffd4059ec4ddaef98e45e5707387ca4",
+    },
+    Golden {
+        name: "y422_10",
+        format: format(38, 33, Chroma::C422, 10),
+        near: 1,
+        bytes: "f32fc075bf165b124078963394cc450f34e88875415c9500a242c2a1c2bf541f",
+        pictures: "d9b6ce9f6cb319720381f595652621b18bda235153d3c883c75d90ae6e37dd86",
     },
     Golden {
         name: "gray",
@@ -141,6 +148,29 @@ fn old_streams_decode_to_the_same_pictures() {
 fn the_encoder_writes_the_same_streams() {
     for golden in GOLDEN {
         assert_eq!(hash(&encode(&golden)), golden.bytes, "{}", golden.name);
+    }
+}
+
+/// A decoder written from the specification alone, in another language, gives the same.
+#[test]
+fn the_specification_describes_these_streams() {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference_decoder.py");
+    if std::process::Command::new("python3")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        eprintln!("skipped: there is no python3");
+        return;
+    }
+    let mut command = std::process::Command::new("python3");
+    command.arg(script).args(GOLDEN.iter().map(path));
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(text.lines().count(), GOLDEN.len(), "{error}");
+    for (line, golden) in text.lines().zip(&GOLDEN) {
+        assert!(line.ends_with(golden.pictures), "{}: {line}", golden.name);
     }
 }
 
