@@ -1,5 +1,5 @@
 //! Sizes and speed of the lossless profile on y4m files:
-//! `lossless_size [--threads N] [--near D] [--keyint N] FILE.y4m...`
+//! `lossless_size [--threads N] [--near D] [--keyint N] [--lambda N] FILE.y4m...`
 //!
 //! Every frame is decoded again and compared.
 
@@ -8,7 +8,9 @@ use std::{
     time::Instant,
 };
 
-use gstneural_codec::{Config, Decoder, Encoder, Format, Picture, bitstream::Chroma};
+use gstneural_codec::{
+    Config, Decoder, Encoder, Format, Picture, bitstream::Chroma, motion::SearchConfig,
+};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -58,12 +60,14 @@ fn open(path: &str) -> Result<(Format, Next), Error> {
 
 fn main() -> Result<(), Error> {
     let (mut threads, mut near, mut keyint, mut paths) = (1, 0, 64, Vec::new());
+    let mut lambda = SearchConfig::default().lambda;
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
         match arg.as_str() {
             "--threads" => threads = value()?.parse()?,
             "--near" => near = value()?.parse()?,
+            "--lambda" => lambda = value()?.parse()?,
             "--keyint" => keyint = value()?.parse()?,
             _ => paths.push(arg),
         }
@@ -74,6 +78,10 @@ fn main() -> Result<(), Error> {
             near,
             threads,
             keyframe_interval: keyint,
+            search: SearchConfig {
+                lambda,
+                ..SearchConfig::default()
+            },
             ..Config::new(format)
         };
         let mut encoder = Encoder::new(config)?;

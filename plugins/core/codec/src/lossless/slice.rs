@@ -122,8 +122,9 @@ fn aside(g: &Geometry, luma: &Sheet, (sx, sy): (u32, u32)) -> Sheet {
     out
 }
 
-/// Codes a slice. `halves` are the references' luma, for the search. `hints` are vectors of the frame before, one field for each reference; those of
-/// this frame are returned. `decoded` gets what the decoder will see, rows of each plane.
+/// Codes a slice. `halves` are the references' luma, for the search. `hints` are vectors of the
+/// frame before, one field for each reference; those of this frame are returned. `decoded` gets
+/// what the decoder will see, rows of each plane.
 pub(crate) fn encode_slice(
     job: &SliceJob<'_>,
     picture: &Picture,
