@@ -21,6 +21,9 @@ pub struct Config {
     pub keyframe_interval: u32,
     /// The greatest error of a sample, 0 to 15; 0 is lossless.
     pub near: u8,
+    /// Frames that a frame may be predicted from, 1 or 2: the one before, and the one before that.
+    /// The second rarely pays.
+    pub references: u8,
     /// Threads; the stream does not depend on their number.
     pub threads: usize,
     /// Whether units carry a CRC of the reconstruction.
@@ -38,6 +41,7 @@ impl Config {
             fps: (0, 1),
             keyframe_interval: 64,
             near: 0,
+            references: 1,
             threads: 1,
             picture_crc: false,
             search: SearchConfig::default(),
@@ -74,6 +78,12 @@ impl Encoder {
         };
         if config.near > 15 {
             return bad("near", config.near.into(), "0 to 15");
+        }
+        if !(1..=2).contains(&config.references) {
+            return bad("references", config.references.into(), "1 or 2");
+        }
+        if config.search.lambda > 1 << 16 {
+            return bad("lambda", config.search.lambda, "at most 65536");
         }
         if config.keyframe_interval == 0 {
             return bad("keyframe interval", 0, "at least 1");
@@ -188,7 +198,7 @@ impl Encoder {
         if let Some(luma) = reference.planes.first() {
             let halves = Halves::new(&Kernels::best(), luma, format.max());
             self.references.insert(0, (reference, halves));
-            self.references.truncate(1);
+            self.references.truncate(self.config.references.into());
         }
         self.hints = hints;
         self.number = self.number.wrapping_add(1);

@@ -241,12 +241,21 @@ fn a_million_mutations_do_no_harm() {
                         unit.truncate(rng.usize(from..unit.len()));
                     }
                     if !whole {
+                        // Other references and another error, where the head allows it.
+                        if i % 2 == 1 && rng.bool() {
+                            unit[2] = rng.u8(0..64);
+                            unit[9] = rng.u8(0..3);
+                        }
                         let crc = crc32fast::hash(&unit[28..]).to_le_bytes();
                         let length = (unit.len() as u32 - 28).to_le_bytes();
                         unit[16..20].copy_from_slice(&length);
                         unit[20..24].copy_from_slice(&crc);
                         let crc = crc32fast::hash(&unit[..24]).to_le_bytes();
                         unit[24..28].copy_from_slice(&crc);
+                    }
+                    if i % 2 == 1 {
+                        // A whole reference, or the slices would not be looked into.
+                        decoder.decode(&units[0]).unwrap();
                     }
                     decoded += usize::from(decoder.decode(&unit).is_ok());
                 }

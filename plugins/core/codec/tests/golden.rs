@@ -13,6 +13,7 @@ struct Golden {
     name: &'static str,
     format: Format,
     near: u8,
+    references: u8,
     /// SHA-256 of the file.
     bytes: &'static str,
     /// SHA-256 of the decoded frames, one after the other.
@@ -28,40 +29,53 @@ const fn format(width: u32, height: u32, chroma: Chroma, depth: u8) -> Format {
     }
 }
 
-const GOLDEN: [Golden; 5] = [
+const GOLDEN: [Golden; 6] = [
     Golden {
         name: "i420",
         format: format(49, 81, Chroma::C420, 8),
         near: 0,
-        bytes: "81af4f580c411b2b596fb37aabe84e4cdbbe16189ada3124591f3504cb2fe1a2",
+        references: 1,
+        bytes: "031c6bf76089b0584218d81db25aa7fd355562767321e1fe52d68acd9377ba3a",
         pictures: "7e4485f60cc98bf15255a136d32208e3e895f7174a084f0e3542ac7c2916df5b",
     },
     Golden {
         name: "y444_10",
         format: format(35, 34, Chroma::C444, 10),
         near: 0,
-        bytes: "a7dace261b500c5ea58c84342c07128a50d7296d0a4ce6dc042282d3790a9fae",
+        references: 1,
+        bytes: "286ab1f52a9a7d0c6a38af841076335ddcef5cce16df856985f6c75afb0e3aa9",
         pictures: "adb000b5057ca8bf5373ae14acc8849b89b6cc86bb0f93f89c6825b606964404",
     },
     Golden {
         name: "i420_near2",
         format: format(64, 66, Chroma::C420, 8),
         near: 2,
-        bytes: "5b6eadf694ed56fc6e0e7906accfab4f0ada8e18b593fab9eddee1844956ed5b",
-        pictures: "80a39407cbbde459a8994d9410685928dffd4059ec4ddaef98e45e5707387ca4",
+        references: 1,
+        bytes: "0fa997022500339caceca037bc9c19e13c164dd9d2f721d13ac95514948f895a",
+        pictures: "57d9ae6ad3a7866bf654b4767a51129d05348b372bcdb8c15138698e9d43854a",
     },
     Golden {
         name: "y422_10",
         format: format(38, 33, Chroma::C422, 10),
         near: 1,
-        bytes: "f32fc075bf165b124078963394cc450f34e88875415c9500a242c2a1c2bf541f",
-        pictures: "d9b6ce9f6cb319720381f595652621b18bda235153d3c883c75d90ae6e37dd86",
+        references: 1,
+        bytes: "c34e5f4c6c020493f49eae12825dd36c34724e3969a1df4df7702924cb3ad71d",
+        pictures: "c193a513090692a8522c4019fb2a202b93535e32270880654537e2578dfd3047",
+    },
+    Golden {
+        name: "two_references",
+        format: format(40, 50, Chroma::C420, 8),
+        near: 0,
+        references: 2,
+        bytes: "ebbaf4d6d97e9985983afdfa5d3cacef5c0fa0065bdf39743af2d48414f04f75",
+        pictures: "cfeb2fd9a1da27e209da28d67f7b0b27634f9195ec28ecaaaa50c098d06a7958",
     },
     Golden {
         name: "gray",
         format: format(33, 65, Chroma::Gray, 8),
         near: 0,
-        bytes: "3b4a7d349d5f0ce46d7b64202e1174dfe15b05177e32d0a6dd39691c406e9a62",
+        references: 1,
+        bytes: "07a75eea63f8e8fa3af159e1090381b33ec977ef585d1a5b9b8218dc79ccbbf6",
         pictures: "043f1d70def70175b1196e9b8cd650611e4f0d7dd302697d12378575d59ca094",
     },
 ];
@@ -88,7 +102,8 @@ fn frames(format: Format) -> Vec<Picture> {
 fn encode(golden: &Golden) -> Vec<u8> {
     let mut config = Config::new(golden.format);
     config.near = golden.near;
-    config.keyframe_interval = 3;
+    config.references = golden.references;
+    config.keyframe_interval = 4;
     config.picture_crc = true;
     let mut encoder = Encoder::new(config).unwrap();
     let mut out = encoder.codec_data();

@@ -64,6 +64,38 @@ fn every_format_comes_back_whole() {
 }
 
 #[test]
+fn two_references_come_back_whole_and_differ_from_one() {
+    for (chroma, depth) in [(Chroma::C420, 8), (Chroma::C444, 10)] {
+        let format = Format {
+            width: 61,
+            height: 100,
+            chroma,
+            depth,
+        };
+        let pictures = clip(format, 6, 8);
+        let encode = |references| -> Vec<Vec<u8>> {
+            let config = Config {
+                references,
+                keyframe_interval: 5,
+                ..Config::new(format)
+            };
+            let mut encoder = Encoder::new(config).unwrap();
+            let mut decoder = Decoder::new(&encoder.codec_data()).unwrap();
+            let code = |picture| {
+                let unit = encoder.encode(picture).unwrap();
+                let decoded = decoder.decode(&unit).unwrap();
+                assert!(!decoded.corrupt && decoded.picture == *picture, "{format}");
+                unit
+            };
+            pictures.iter().map(code).collect()
+        };
+        let (one, two) = (encode(1), encode(2));
+        let same: Vec<bool> = one.iter().zip(&two).map(|(a, b)| a == b).collect();
+        assert_eq!(same, [true, true, false, false, false, true], "{format}");
+    }
+}
+
+#[test]
 fn near_lossless_errs_by_no_more_than_it_says_and_saves() {
     let format = Format {
         width: 75,
@@ -193,6 +225,14 @@ fn settings_and_frames_out_of_range_are_refused() {
     let good = Config::new(format);
     for config in [
         Config { near: 16, ..good },
+        Config {
+            references: 0,
+            ..good
+        },
+        Config {
+            references: 3,
+            ..good
+        },
         Config {
             keyframe_interval: 0,
             ..good
