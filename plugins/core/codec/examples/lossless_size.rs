@@ -1,5 +1,6 @@
 //! Sizes and speed of the lossless profile on y4m files:
-//! `lossless_size [--threads N] [--near D] [--keyint N] [--lambda N] FILE.y4m...`
+//! `lossless_size [--threads N] [--near D] [--keyint N] [--lambda N]
+//! [--references N] FILE.y4m...`
 //!
 //! Every frame is decoded again and compared.
 
@@ -60,6 +61,7 @@ fn open(path: &str) -> Result<(Format, Next), Error> {
 
 fn main() -> Result<(), Error> {
     let (mut threads, mut near, mut keyint, mut paths) = (1, 0, 64, Vec::new());
+    let mut references = 1;
     let mut lambda = SearchConfig::default().lambda;
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -68,6 +70,7 @@ fn main() -> Result<(), Error> {
             "--threads" => threads = value()?.parse()?,
             "--near" => near = value()?.parse()?,
             "--lambda" => lambda = value()?.parse()?,
+            "--references" => references = value()?.parse()?,
             "--keyint" => keyint = value()?.parse()?,
             _ => paths.push(arg),
         }
@@ -77,6 +80,7 @@ fn main() -> Result<(), Error> {
         let config = Config {
             near,
             threads,
+            references,
             keyframe_interval: keyint,
             search: SearchConfig {
                 lambda,
