@@ -11,7 +11,7 @@ use super::{
 /// Samples of the largest block.
 const BLOCK_SAMPLES: usize = 256;
 /// Values of the samples of a block, one list for each tap and one for the sample itself.
-type Values = [[i16; BLOCK_SAMPLES]; MAX_TAPS + 1];
+pub(super) type Values = [[i16; BLOCK_SAMPLES]; MAX_TAPS + 1];
 
 /// Chooses the model of a plane whose samples are `original` (with its margin as the scan will see
 /// it).
@@ -141,7 +141,7 @@ fn multiply(values: &Values, n: usize, count: usize) -> Products {
 }
 
 /// On x86-64 with AVX2 the plain form compiled for it.
-fn products(values: &Values, n: usize, padded: usize, sums: &mut [f32]) {
+pub(super) fn products(values: &Values, n: usize, padded: usize, sums: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2")]
@@ -158,7 +158,7 @@ fn products(values: &Values, n: usize, padded: usize, sums: &mut [f32]) {
 }
 
 #[inline(always)]
-fn products_any(values: &Values, n: usize, padded: usize, sums: &mut [f32]) {
+pub(super) fn products_any(values: &Values, n: usize, padded: usize, sums: &mut [f32]) {
     let mut sums = sums.iter_mut();
     for (i, a) in values.iter().enumerate().take(n) {
         let a = &a[..padded];

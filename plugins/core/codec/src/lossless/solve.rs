@@ -245,3 +245,53 @@ pub(crate) fn classify(
     state.solve();
     (state.map, state.weights)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_assigned_the_same_plain_and_wide() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let n = 9;
+        let mut product = || {
+            // Products of real values, so that the form is not negative.
+            let mut sums = vec![0f32; packed(n)];
+            for _ in 0..64 {
+                let v: Vec<f32> = (0..n).map(|_| rng.i32(-50..50) as f32).collect();
+                let pairs = (0..n).flat_map(|i| (i..n).map(move |j| (i, j)));
+                for (sum, (i, j)) in sums.iter_mut().zip(pairs) {
+                    *sum += v[i] * v[j];
+                }
+            }
+            Products {
+                n,
+                count: 64.0,
+                sums,
+            }
+        };
+        let blocks: Vec<Products> = (0..40).map(|_| product()).collect();
+        let weights: Vec<Vec<f32>> = (0..5)
+            .map(|_| (0..n - 1).map(|_| rng.f32() - 0.5).collect())
+            .collect();
+        let run = |wide: bool| {
+            let (map, spread) = (vec![0; blocks.len()], vec![1.0; blocks.len()]);
+            let mut state = Classes {
+                blocks: &blocks,
+                map,
+                spread,
+                weights: weights.clone(),
+                bits: Vec::new(),
+            };
+            if wide {
+                state.assign()
+            } else {
+                state.assign_any()
+            }
+            (state.map, state.spread, state.bits)
+        };
+        let plain = run(false);
+        assert!(plain == run(true));
+        assert!(plain.0.iter().any(|&c| c != plain.0[0]));
+    }
+}

@@ -1,4 +1,5 @@
 use super::{
+    analyse::{Values, products, products_any},
     model::{COPY, LEVELS, Model, OFFSETS},
     scan::{Geometry, Residuals, scan, scan_any},
     sheet::{LEFT, Sheet},
@@ -181,5 +182,28 @@ fn two_kinds_of_blocks_get_two_classes_with_their_weights() {
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f32::max);
         assert!(off < 0.05, "block {block}: {w:?}");
+    }
+}
+
+#[test]
+fn products_are_the_same_plain_and_wide() {
+    let mut rng = fastrand::Rng::with_seed(6);
+    let mut values: Box<Values> = Box::new([[0; 256]; super::taps::MAX_TAPS + 1]);
+    // The greatest magnitude that occurs, so that sums would overflow if they could.
+    for v in values.iter_mut().flatten() {
+        *v = if rng.bool() {
+            2046
+        } else {
+            rng.i16(-2046..=2046)
+        };
+    }
+    values[0].fill(2046);
+    for (n, padded) in [(9, 64), (20, 256), (33, 256)] {
+        let mut plain = vec![0.0; n * (n + 1) / 2];
+        let mut wide = plain.clone();
+        products_any(&values, n, padded, &mut plain);
+        products(&values, n, padded, &mut wide);
+        assert!(plain == wide, "{n} values");
+        assert_eq!(plain[0], 2046.0 * 2046.0 * padded as f32);
     }
 }
