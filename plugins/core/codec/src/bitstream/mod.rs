@@ -1,0 +1,15 @@
+//! The bytes around the entropy coder: `codec_data` and access units, as `docs/bitstream.md` has
+//! them.
+
+mod bytes;
+mod header;
+mod unit;
+
+pub use bytes::Reader;
+pub use header::{
+    Chroma, Colour, HEADER_BYTES, Header, MAX_SIDE, ModelHash, Profile, VERSION, hex,
+};
+pub use unit::{AccessUnit, FrameType, MAX_QP, MAX_SLICES, Slice, UnitInfo};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+use super::*;
+use crate::CodecError;
+
+fn header() -> Header {
+    Header {
+        profile: Profile::Lossless,
+        tier: 3,
+        width: 1921,
+        height: 1080,
+        chroma: Chroma::C422,
+        depth: 10,
+        colour: Colour {
+            range: 1,
+            matrix: 9,
+            primaries: 9,
+            transfer: 18,
+        },
+        fps: (30000, 1001),
+        model: std::array::from_fn(|i| i as u8),
+    }
+}
+
+fn info() -> UnitInfo {
+    UnitInfo {
+        frame_type: FrameType::Predicted,
+        number: 0xfffffff0,
+        references: [1, -2],
+        qp: 7,
+        picture_crc: Some(0x12345678),
+    }
+}
+
+/// Puts a right CRC at the end of a changed header.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(HEADER_BYTES - 4);
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+#[test]
+fn headers_come_back() {
+    let mut all = Vec::new();
+    for profile in [
+        Profile::Intra,
+        Profile::Inter,
+        Profile::Lossless,
+        Profile::Vq,
+        Profile::Hybrid,
+    ] {
+        for chroma in [Chroma::Gray, Chroma::C420, Chroma::C422, Chroma::C444] {
+            all.push(Header {
+                profile,
+                chroma,
+                ..header()
+            });
+        }
+    }
+    all.push(Header {
+        width: MAX_SIDE,
+        height: 1,
+        depth: 8,
+        ..header()
+    });
+    for h in all {
+        let bytes = h.to_bytes();
+        assert_eq!(bytes.len(), HEADER_BYTES);
+        assert_eq!(Header::parse(&bytes), Ok(h));
+    }
+}
+
+#[test]
+fn every_flip_and_every_truncation_of_a_header_is_refused() {
+    let bytes = header().to_bytes();
+    for bit in 0..8 * bytes.len() {
+        let mut bad = bytes.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(Header::parse(&bad).is_err(), "bit {bit}");
+    }
+    for end in 0..bytes.len() {
+        assert!(Header::parse(&bytes[..end]).is_err(), "{end} bytes");
+    }
+    assert!(Header::parse(&[bytes, vec![0]].concat()).is_err());
+}
+
+#[test]
+fn what_is_not_known_is_refused_by_name() {
+    let good = header().to_bytes();
+    let with = |at: usize, value: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = value;
+        Header::parse(&sealed(bytes)).unwrap_err()
+    };
+    assert!(matches!(with(0, b'X'), CodecError::Magic(_)));
+    let e = with(4, 2);
+    assert_eq!(e, CodecError::Version { found: 2, known: 1 });
+    assert!(e.to_string().contains("version 2"));
+    // Profile, flags, width, chroma, depth, range, reserved.
+    for (at, value) in [
+        (5, 5),
+        (7, 1),
+        (9, 0xff),
+        (12, 4),
+        (13, 9),
+        (14, 3),
+        (18, 1),
+    ] {
+        assert!(
+            matches!(with(at, value), CodecError::Field { .. }),
+            "byte {at}"
+        );
+    }
+    let other = [7; 32];
+    let e = header().require_model(&other).unwrap_err().to_string();
+    assert!(
+        e.contains(&hex(&header().model)) && e.contains(&hex(&other)),
+        "{e}"
+    );
+    header().require_model(&header().model).unwrap();
+}
+
+#[test]
+fn units_come_back() {
+    let slices = [vec![1, 2, 3], vec![], vec![9; 1000]];
+    let bytes = info().write(&slices).unwrap();
+    let unit = AccessUnit::parse(&bytes).unwrap();
+    assert_eq!(unit.info, info());
+    assert!(unit.slices.iter().all(|s| s.intact));
+    assert!(
+        unit.slices
+            .iter()
+            .map(|s| s.data)
+            .eq(slices.iter().map(Vec::as_slice))
+    );
+    let key = UnitInfo {
+        frame_type: FrameType::Key,
+        references: [0, 0],
+        picture_crc: None,
+        ..info()
+    };
+    let bytes = key.write(&slices).unwrap();
+    assert_eq!(AccessUnit::parse(&bytes).unwrap().info, key);
+    let none: [Vec<u8>; 0] = [];
+    assert!(key.write(&none).is_err());
+    assert!(key.write(&vec![vec![]; MAX_SLICES + 1]).is_err());
+}
+
+#[test]
+fn a_flip_is_refused_in_the_head_and_noted_in_its_slice() {
+    let slices = [vec![1, 2, 3], vec![4; 20], vec![5]];
+    let bytes = info().write(&slices).unwrap();
+    let head = bytes.len() - 24;
+    for bit in 0..8 * bytes.len() {
+        let mut bad = bytes.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        let unit = AccessUnit::parse(&bad);
+        let at = bit / 8;
+        if at < head {
+            assert!(unit.is_err(), "bit {bit}");
+            continue;
+        }
+        let hit = match at - head {
+            0..3 => 0,
+            3..23 => 1,
+            _ => 2,
+        };
+        let intact: Vec<bool> = unit.unwrap().slices.iter().map(|s| s.intact).collect();
+        let expected: Vec<bool> = (0..3).map(|i| i != hit).collect();
+        assert_eq!(intact, expected, "bit {bit}");
+    }
+    for end in 0..bytes.len() {
+        match AccessUnit::parse(&bytes[..end]) {
+            Ok(unit) => {
+                assert!(end >= head);
+                assert!(unit.slices.iter().any(|s| !s.intact));
+            }
+            Err(_) => assert!(end < head, "{end} bytes"),
+        }
+    }
+}
+
+#[test]
+fn fields_that_contradict_each_other_are_refused() {
+    let reseal = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = info().write(&[[0u8; 2]]).unwrap();
+        change(&mut bytes);
+        let crc = crc32fast::hash(&bytes[..24]);
+        bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+        AccessUnit::parse(&bytes).map(|_| ())
+    };
+    assert_eq!(reseal(&|_| {}), Ok(()));
+    // A keyframe with references, a predicted frame without, an unknown type, flag, QP, mark, and
+    // bytes too many.
+    for (at, value) in [(1, 0), (8, 0), (1, 3), (3, 2), (2, 64), (0, 0)] {
+        assert!(reseal(&|b| b[at] = value).is_err(), "byte {at}");
+    }
+    assert!(reseal(&|b| b.push(0)).is_err());
+}

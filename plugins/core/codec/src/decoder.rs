@@ -1,0 +1,207 @@
+//! Access units to frames.
+
+use std::ops::Range;
+
+use crate::{
+    CodecError, Format, Picture, Result,
+    bitstream::{AccessUnit, FrameType, Header, Profile},
+    lossless::{MODEL, SLICE_ROWS, SliceJob, SliceRows, decode_slice, slice_count, slice_rows},
+    motion::Reference,
+    parallel,
+};
+
+/// A decoded frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// The frame.
+    pub picture: Picture,
+    /// Its position in the order of display, modulo 2^32.
+    pub number: u32,
+    /// Whether decoding can start here.
+    pub keyframe: bool,
+    /// Slices of 64 luma rows that could not be decoded: they show the last frame instead (moved
+    /// by their vectors where only the reference is damaged), or grey.
+    pub damaged_slices: Vec<usize>,
+    /// Whether the frame may differ from what was encoded: there are damaged slices, or the CRC of
+    /// the picture does not match.
+    pub corrupt: bool,
+}
+
+/// A frame that others may refer to.
+#[derive(Debug)]
+struct Known {
+    reference: Reference,
+    picture: Picture,
+    number: u32,
+    /// Slices that are not what was encoded.
+    damaged: Vec<bool>,
+}
+
+/// Luma samples of a frame that are decoded unless [`Decoder::max_samples`] says otherwise: 8K has
+/// half as many.
+const MAX_SAMPLES: u64 = 1 << 26;
+
+/// A decoder of the lossless profile.
+#[derive(Debug)]
+pub struct Decoder {
+    header: Header,
+    threads: usize,
+    max_samples: u64,
+    /// Frames that others may refer to, the last decoded first.
+    references: Vec<Known>,
+}
+
+impl Decoder {
+    /// A decoder for the stream with this `codec_data`.
+    ///
+    /// # Errors
+    /// Those of [`Header::parse`], [`CodecError::Profile`], [`CodecError::Model`].
+    pub fn new(codec_data: &[u8]) -> Result<Self> {
+        let header = Header::parse(codec_data)?;
+        if header.profile != Profile::Lossless {
+            return Err(CodecError::Profile(header.profile.name()));
+        }
+        header.require_model(&MODEL)?;
+        Ok(Self {
+            header,
+            threads: 1,
+            max_samples: MAX_SAMPLES,
+            references: Vec::new(),
+        })
+    }
+
+    /// Sets the number of threads; the frames do not depend on it.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// Sets how many luma samples a frame may have (2^26 if not said): a few bytes can announce a
+    /// frame of gigabytes.
+    #[must_use]
+    pub fn max_samples(mut self, samples: u64) -> Self {
+        self.max_samples = samples;
+        self
+    }
+
+    /// What `codec_data` says.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Forgets all frames, as after a seek.
+    pub fn flush(&mut self) {
+        self.references.clear();
+    }
+
+    /// Decodes an access unit.
+    ///
+    /// # Errors
+    /// If nothing can be shown: the head of the unit is damaged, its number of slices is not that
+    /// of the stream, or no keyframe came yet ([`CodecError::NoKeyframe`]). Damage beyond that is
+    /// told in [`Decoded`].
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<Decoded> {
+        let unit = AccessUnit::parse(bytes)?;
+        let format = Format::of(&self.header);
+        let height = format.height as usize;
+        let count = slice_count(height);
+        if unit.slices.len() != count {
+            let value = unit.slices.len() as u64;
+            return Err(CodecError::Field {
+                what: "number of slices",
+                value,
+            });
+        }
+        let samples = u64::from(format.width) * u64::from(format.height);
+        if samples > self.max_samples {
+            return Err(CodecError::Field {
+                what: "number of luma samples",
+                value: samples,
+            });
+        }
+        let keyframe = unit.info.frame_type == FrameType::Key;
+        let number = unit.info.number;
+        let (mut references, mut damage) = (Vec::new(), Vec::new());
+        for distance in unit.info.references.into_iter().filter(|&d| d != 0) {
+            let wanted = number.wrapping_add_signed(-i32::from(distance));
+            let known = self.references.iter().find(|k| k.number == wanted);
+            // The last frame stands in for one that is missing.
+            let Some(used) = known.or(self.references.first()) else {
+                return Err(CodecError::NoKeyframe);
+            };
+            references.push(&used.reference);
+            damage.push(match known {
+                Some(known) => known.damaged.clone(),
+                None => vec![true; count],
+            });
+        }
+        let damaged = |r: usize, rows: Range<usize>| {
+            let of = |row: usize| (row / SLICE_ROWS).min(count - 1);
+            let slices = of(rows.start)..=of(rows.end - 1);
+            damage
+                .get(r)
+                .and_then(|d| d.get(slices))
+                .is_none_or(|d| d.contains(&true))
+        };
+        let results: Vec<Option<SliceRows>> = parallel::map(count, self.threads, |i| {
+            let slice = unit.slices.get(i).filter(|s| s.intact)?;
+            let rows = slice_rows(height, i);
+            let (top, height) = (rows.start, rows.len());
+            let near = unit.info.qp;
+            let job = SliceJob {
+                format,
+                top,
+                height,
+                near,
+                references: &references,
+            };
+            decode_slice(&job, slice.data, damaged).ok()
+        });
+        let last = self.references.first();
+        let mut picture = last.map_or_else(|| Picture::grey(format), |k| k.picture.clone());
+        let mut damaged = vec![true; count];
+        for (i, rows) in results.iter().enumerate() {
+            if let Some(rows) = rows {
+                picture.put_rows(slice_rows(height, i).start, &rows.planes);
+                damaged[i] = rows.concealed;
+            }
+        }
+        let damaged_slices: Vec<usize> = (0..count).filter(|&i| damaged[i]).collect();
+        let mut corrupt = !damaged_slices.is_empty();
+        if !corrupt
+            && unit
+                .info
+                .picture_crc
+                .is_some_and(|crc| crc != picture.crc())
+        {
+            // Nobody knows where.
+            corrupt = true;
+            damaged.fill(true);
+        }
+        if keyframe {
+            self.references.clear();
+        }
+        if unit.info.frame_type != FrameType::Droppable {
+            let reference = Reference::new(&picture);
+            let picture = picture.clone();
+            self.references.insert(
+                0,
+                Known {
+                    reference,
+                    picture,
+                    number,
+                    damaged,
+                },
+            );
+            self.references.truncate(2);
+        }
+        Ok(Decoded {
+            picture,
+            number,
+            keyframe,
+            damaged_slices,
+            corrupt,
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! What can go wrong, by name.
+
+use thiserror::Error;
+
+/// Why a frame was not coded or a stream not decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// Bytes end before what they announce.
+    #[error("{what}: the data ends {missing} byte(s) too early")]
+    Truncated {
+        /// What was being read.
+        what: &'static str,
+        /// How many bytes are missing, at least.
+        missing: usize,
+    },
+    /// A field has a value that the format does not allow, or that goes over a limit.
+    #[error("{what} is {value}, which this format does not allow")]
+    Field {
+        /// Which field.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// The bytes are not of this format.
+    #[error("not a gst-neural stream: it begins with {0:02x?}")]
+    Magic([u8; 4]),
+    /// A later version of the format.
+    #[error(
+        "the stream has version {found}; this decoder knows up to {known}: a newer gst-neural is needed"
+    )]
+    Version {
+        /// The version of the stream.
+        found: u8,
+        /// The newest that is known.
+        known: u8,
+    },
+    /// The stream was made with another model or other tables.
+    #[error("the stream needs the model {needed}; this decoder has {have}")]
+    Model {
+        /// SHA-256 of the model that is needed, in hexadecimal.
+        needed: String,
+        /// SHA-256 of the model at hand.
+        have: String,
+    },
+    /// The profile is known, but not to this decoder.
+    #[error("profile {0} is not supported by this decoder")]
+    Profile(&'static str),
+    /// A checksum does not match.
+    #[error("{what}: the checksum is {found:08x}, {stated:08x} is stated")]
+    Checksum {
+        /// Of what.
+        what: &'static str,
+        /// What the bytes give.
+        found: u32,
+        /// What they say.
+        stated: u32,
+    },
+    /// A frequency table that cannot be used.
+    #[error("frequency table {table}: {reason}")]
+    Table {
+        /// Which table of the set.
+        table: usize,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A frame whose format is not that of the stream.
+    #[error("a frame of {found} in a stream of {expected}")]
+    Format {
+        /// The frame's format.
+        found: String,
+        /// The stream's.
+        expected: String,
+    },
+    /// A setting out of its range.
+    #[error("{what} is {value}; it must be {range}")]
+    Setting {
+        /// Which setting.
+        what: &'static str,
+        /// Its value.
+        value: i64,
+        /// What is allowed.
+        range: &'static str,
+    },
+    /// Decoding has not seen a keyframe yet.
+    #[error("decoding must start at a keyframe")]
+    NoKeyframe,
+}
+
+/// A result of this crate.
+pub type Result<T, E = CodecError> = std::result::Result<T, E>;

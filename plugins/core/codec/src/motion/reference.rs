@@ -1,0 +1,68 @@
+//! Reference pictures with their edges repeated.
+
+use crate::{Format, Picture, Plane};
+
+/// Samples repeated beyond each edge: a block of 16 that lies outside altogether, and its filter.
+pub const PADDING: usize = 32;
+
+/// A plane whose edge samples are repeated [`PADDING`] times on every side.
+#[derive(Debug, Clone, Default)]
+pub struct PaddedPlane {
+    /// Samples a row without padding.
+    pub width: usize,
+    /// Rows without padding.
+    pub height: usize,
+    /// Samples a row.
+    pub stride: usize,
+    /// All samples.
+    pub samples: Vec<u16>,
+}
+
+impl PaddedPlane {
+    /// Pads a plane.
+    pub fn new(plane: &Plane) -> Self {
+        let (width, height) = (plane.width, plane.height);
+        let stride = width + 2 * PADDING;
+        let mut samples = Vec::with_capacity(stride * (height + 2 * PADDING));
+        for y in 0..height + 2 * PADDING {
+            let row = plane.row(y.saturating_sub(PADDING).min(height.saturating_sub(1)));
+            let (first, last) = (row.first().copied(), row.last().copied());
+            samples.extend([first.unwrap_or(0); PADDING]);
+            samples.extend_from_slice(row);
+            samples.extend([last.unwrap_or(0); PADDING]);
+        }
+        Self {
+            width,
+            height,
+            stride,
+            samples,
+        }
+    }
+
+    /// Where the block of up to 16x16 samples at (`x`, `y`) begins, clamped so that the block and
+    /// its filter lie inside: a block farther outside has the same samples.
+    pub(crate) fn offset(&self, x: i32, y: i32) -> usize {
+        let clamp = |v: i32, size: usize| (v.clamp(-24, size as i32 + 8) + PADDING as i32) as usize;
+        clamp(y, self.height) * self.stride + clamp(x, self.width)
+    }
+}
+
+/// A picture that others are predicted from.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    /// Its format.
+    pub format: Format,
+    /// Its planes.
+    pub planes: Vec<PaddedPlane>,
+}
+
+impl Reference {
+    /// Pads all planes of a picture.
+    pub fn new(picture: &Picture) -> Self {
+        let planes = picture.planes.iter().map(PaddedPlane::new).collect();
+        Self {
+            format: picture.format,
+            planes,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Motion search: predictors, a hexagon on whole samples, then half and quarter samples.
+
+use super::{BLOCK, BlockMode, Field, Halves, Kernels, MAX_VECTOR, Vector, compensate::Block};
+use crate::Plane;
+
+/// What the search may spend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchConfig {
+    /// Steps of the hexagon.
+    pub steps: u32,
+    /// What a bit of a vector is worth, in absolute differences.
+    pub lambda: u32,
+    /// Whether macroblocks may be split.
+    pub split: bool,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self {
+            steps: 16,
+            lambda: 4,
+            split: true,
+        }
+    }
+}
+
+struct Job<'a> {
+    kernels: &'a Kernels,
+    reference: &'a Halves,
+    config: &'a SearchConfig,
+    /// The block to find, and its place in the plane.
+    wanted: Block,
+    x: usize,
+    y: usize,
+    size: usize,
+    predicted: Vector,
+}
+
+impl Job<'_> {
+    fn cost(&self, v: Vector) -> u32 {
+        let cost = |a: i16, b: i16| 2 * (16 - a.abs_diff(b).leading_zeros()) + 1;
+        let rate = cost(v.x, self.predicted.x) + cost(v.y, self.predicted.y);
+        let at = (self.x, self.y);
+        self.reference
+            .sad(self.kernels, &self.wanted, at, self.size, v)
+            + self.config.lambda * rate
+    }
+
+    /// Moves `best` along `pattern` (in units of `unit` quarters) while that helps.
+    fn descend(&self, best: &mut (u32, Vector), pattern: &[(i16, i16)], unit: i16, steps: u32) {
+        for _ in 0..steps {
+            let from = best.1;
+            for &(dx, dy) in pattern {
+                let v = Vector {
+                    x: from.x + dx * unit,
+                    y: from.y + dy * unit,
+                };
+                if v.x.abs() <= MAX_VECTOR && v.y.abs() <= MAX_VECTOR {
+                    let cost = self.cost(v);
+                    if cost < best.0 {
+                        *best = (cost, v);
+                    }
+                }
+            }
+            if best.1 == from {
+                break;
+            }
+        }
+    }
+
+    /// The best vector found from `starts`, and its cost.
+    fn run(&self, starts: &[Vector]) -> (u32, Vector) {
+        const HEXAGON: [(i16, i16); 6] = [(-2, 0), (-1, -2), (1, -2), (2, 0), (1, 2), (-1, 2)];
+        const SQUARE: [(i16, i16); 8] = [
+            (-1, -1),
+            (0, -1),
+            (1, -1),
+            (-1, 0),
+            (1, 0),
+            (-1, 1),
+            (0, 1),
+            (1, 1),
+        ];
+        let mut best = (u32::MAX, Vector::default());
+        let mut tried = Vec::with_capacity(2 * starts.len());
+        for &v in starts {
+            let whole = rounded(v);
+            for v in [v, whole] {
+                if !tried.contains(&v) {
+                    tried.push(v);
+                    let cost = self.cost(v);
+                    if cost < best.0 {
+                        best = (cost, v);
+                    }
+                }
+            }
+        }
+        let start = best;
+        // Nothing but the vector to pay for: it is not going to be better.
+        if start.0 <= 6 * self.config.lambda {
+            return start;
+        }
+        let mut whole = best;
+        if whole.1.x & 3 != 0 || whole.1.y & 3 != 0 {
+            whole.1 = rounded(whole.1);
+            whole.0 = self.cost(whole.1);
+        }
+        self.descend(&mut whole, &HEXAGON, 4, self.config.steps);
+        self.descend(&mut whole, &SQUARE, 4, 1);
+        if whole.0 < best.0 {
+            best = whole;
+        }
+        self.descend(&mut best, &SQUARE, 2, 1);
+        self.descend(&mut best, &SQUARE, 1, 2);
+        if start.0 < best.0 { start } else { best }
+    }
+}
+
+/// The nearest vector of whole samples that can be coded.
+fn rounded(v: Vector) -> Vector {
+    let round = |c: i16| (c.saturating_add(2) & !3).clamp(-(MAX_VECTOR & !3), MAX_VECTOR & !3);
+    Vector {
+        x: round(v.x),
+        y: round(v.y),
+    }
+}
+
+/// Finds vectors from luma rows `top..top + height` of `plane` into `reference`. `hint` is a field
+/// of the same size, if there is one, whose vectors are tried too (those of the frame before).
+///
+/// The result depends on nothing but the arguments.
+pub fn search(
+    kernels: &Kernels,
+    plane: &Plane,
+    reference: &Halves,
+    top: usize,
+    height: usize,
+    config: &SearchConfig,
+    hint: Option<&Field>,
+) -> Field {
+    let mut field = Field::still(plane.width, height);
+    for by in 0..field.rows {
+        for bx in 0..field.columns {
+            let (x, y) = (bx * BLOCK, top + by * BLOCK);
+            let mut job = Job {
+                kernels,
+                reference,
+                config,
+                wanted: cut(plane, x, y, BLOCK),
+                x,
+                y,
+                size: BLOCK,
+                predicted: field.predict(2 * bx, 2 * by, 2),
+            };
+            let at = |f: &Field, dx: isize, dy: isize| {
+                f.vector(
+                    (2 * bx).checked_add_signed(dx)?,
+                    (2 * by).checked_add_signed(dy)?,
+                )
+            };
+            let mut starts = vec![job.predicted, Vector::default()];
+            starts.extend(
+                [(-1, 0), (0, -1), (2, -1)]
+                    .iter()
+                    .filter_map(|&(x, y)| at(&field, x, y)),
+            );
+            if let Some(h) = hint {
+                starts.extend(
+                    [(0, 0), (2, 0), (0, 2)]
+                        .iter()
+                        .filter_map(|&(x, y)| at(h, x, y)),
+                );
+            }
+            let (cost, v) = job.run(&starts);
+            let one = if v == job.predicted {
+                BlockMode::Skip
+            } else {
+                BlockMode::Inter
+            };
+            field.set(bx, by, one, [v; 4]);
+            if !config.split || cost < 64 {
+                continue;
+            }
+            let (mut vectors, mut sum) = ([v; 4], config.lambda * 6);
+            job.size = BLOCK / 2;
+            for i in 0..4 {
+                (job.x, job.y) = (x + i % 2 * 8, y + i / 2 * 8);
+                job.wanted = cut(plane, job.x, job.y, 8);
+                job.predicted = field.predict(2 * bx + i % 2, 2 * by + i / 2, 1);
+                let (c, found) = job.run(&[job.predicted, v]);
+                vectors[i] = found;
+                sum += c;
+                field.set(bx, by, BlockMode::Split, vectors);
+            }
+            if sum >= cost || vectors == [v; 4] {
+                field.set(bx, by, one, [v; 4]);
+            }
+        }
+    }
+    field
+}
+
+/// The block at (`x`, `y`), edges repeated.
+fn cut(plane: &Plane, x: usize, y: usize, size: usize) -> Block {
+    let mut out = [0; BLOCK * BLOCK];
+    for (r, out) in out.chunks_exact_mut(BLOCK).take(size).enumerate() {
+        let row = plane.row((y + r).min(plane.height.saturating_sub(1)));
+        for (c, out) in out.iter_mut().take(size).enumerate() {
+            *out = row
+                .get((x + c).min(plane.width.saturating_sub(1)))
+                .copied()
+                .unwrap_or(0);
+        }
+    }
+    out
+}

@@ -1,0 +1,161 @@
+//! The encoder: collects symbols, codes them backwards at the end.
+
+use super::{ESCAPE, LANES, LOWER, NIBBLE, PRECISION, TableSet, table::EncodeSymbol, zigzag};
+use crate::{CodecError, Result};
+
+/// Collects symbols for [`Encoder::finish`]. rANS decodes last in, first out, so the work is done
+/// when all symbols are known.
+#[derive(Debug, Default, Clone)]
+pub struct Encoder {
+    /// Table (high byte) and symbol (low byte) in the order of decoding.
+    symbols: Vec<u16>,
+}
+
+/// The symbol of a signed value in a table of signed values, and what follows an escape.
+pub(crate) fn signed_symbol(tables: &TableSet, table: u8, value: i32) -> (u8, u32) {
+    let v = zigzag(value);
+    let plain = tables.symbols(table) as u32 - 1;
+    if v < plain {
+        (v as u8 + 1, 0)
+    } else {
+        (ESCAPE, v - plain)
+    }
+}
+
+/// Digits of base 16 that a number has, 0 for 0.
+pub(crate) fn nibbles(v: u32) -> u32 {
+    (32 - v.leading_zeros()).div_ceil(4)
+}
+
+impl Encoder {
+    /// An encoder without symbols.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets the symbols and keeps the memory.
+    pub fn clear(&mut self) {
+        self.symbols.clear();
+    }
+
+    /// Symbols so far.
+    pub fn len(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.symbols.is_empty()
+    }
+
+    /// Adds a symbol.
+    #[inline]
+    pub fn put(&mut self, table: u8, symbol: u8) {
+        self.symbols.push(u16::from(table) << 8 | u16::from(symbol));
+    }
+
+    /// Adds a number of 4 bits (higher bits are ignored) that costs 4 bits.
+    pub fn put_nibble(&mut self, value: u32) {
+        self.put(NIBBLE, (value & 15) as u8);
+    }
+
+    /// Adds a signed value in a table of signed values; a rare one costs the escape and a number of
+    /// 4 bits for every digit and for their count.
+    pub fn put_signed(&mut self, tables: &TableSet, table: u8, value: i32) {
+        let (symbol, digits) = signed_symbol(tables, table, value);
+        self.put(table, symbol);
+        if symbol == ESCAPE {
+            let count = nibbles(digits);
+            self.put_nibble(count);
+            for i in (0..count).rev() {
+                self.put_nibble(digits >> (4 * i));
+            }
+        }
+    }
+
+    /// Chooses the table that codes these values in the fewest bits (the first of such) and puts
+    /// its number, for [`Decoder::get_choice`](super::Decoder::get_choice).
+    pub fn put_choice(&mut self, tables: &TableSet, values: impl Iterator<Item = i32>) -> u8 {
+        let mut counts = std::collections::BTreeMap::new();
+        for v in values {
+            *counts.entry(v).or_insert(0u64) += 1;
+        }
+        let bits = |t: u8| -> u64 {
+            counts
+                .iter()
+                .map(|(&v, &n)| n * u64::from(tables.signed_cost(t, v)))
+                .sum()
+        };
+        let mut best = (u64::MAX, 0);
+        for t in 0..tables.len() as u8 {
+            let b = bits(t);
+            if b < best.0 {
+                best = (b, t);
+            }
+        }
+        self.put_nibble(u32::from(best.1 >> 4));
+        self.put_nibble(u32::from(best.1));
+        best.1
+    }
+
+    /// The coded bytes: four states (u32) and the words (u16) that decoding takes in, little endian.
+    ///
+    /// # Errors
+    /// [`CodecError::Table`] if a symbol is not in its table.
+    pub fn finish(&self, tables: &TableSet) -> Result<Vec<u8>> {
+        let mut states = [LOWER; LANES];
+        // A symbol costs at most 14 bits, so it never emits more than one word.
+        let mut words = vec![0u16; self.symbols.len() + 1];
+        let mut at = 0;
+        let (quads, rest) = self.symbols.as_chunks::<LANES>();
+        let mut step = |state: &mut u32, symbol: u16| -> bool {
+            let e = &tables.encode_table((symbol >> 8) as u8)[usize::from(symbol & 255)];
+            if let Some(word) = words.get_mut(at) {
+                *word = *state as u16;
+            }
+            at += usize::from(push(state, e));
+            e.frequency != 0
+        };
+        let mut good = true;
+        for (lane, &symbol) in rest.iter().enumerate().rev() {
+            good &= step(&mut states[lane], symbol);
+        }
+        let [mut a, mut b, mut c, mut d] = states;
+        for &[w, x, y, z] in quads.iter().rev() {
+            good &= step(&mut d, z);
+            good &= step(&mut c, y);
+            good &= step(&mut b, x);
+            good &= step(&mut a, w);
+        }
+        if !good {
+            let missing = |s: &&u16| tables.frequency((**s >> 8) as u8, **s as u8) == 0;
+            let table = self
+                .symbols
+                .iter()
+                .find(missing)
+                .map_or(0, |s| usize::from(s >> 8));
+            return Err(CodecError::Table {
+                table,
+                reason: "it does not have the symbol",
+            });
+        }
+        let mut out = Vec::with_capacity(4 * LANES + 2 * at);
+        out.extend([a, b, c, d].iter().flat_map(|s| s.to_le_bytes()));
+        out.extend(words.iter().take(at).rev().flat_map(|w| w.to_le_bytes()));
+        Ok(out)
+    }
+}
+
+/// Puts a symbol into a state; whether the state's low word had to leave first.
+#[inline(always)]
+fn push(state: &mut u32, e: &EncodeSymbol) -> bool {
+    let frequency = u32::from(e.frequency);
+    let full = (*state >> (32 - PRECISION)) >= frequency;
+    let x = if full { *state >> 16 } else { *state };
+    // x / frequency without a division: exact, since x < 2^32 and the reciprocal has 63 bits.
+    let quotient = (((u128::from(x) << 1) * u128::from(e.reciprocal)) >> 64) as u32;
+    *state = (quotient << PRECISION)
+        .wrapping_add(x.wrapping_sub(quotient.wrapping_mul(frequency)))
+        .wrapping_add(u32::from(e.start));
+    full
+}

@@ -1,0 +1,205 @@
+//! Streams that were coded once must decode to the same pictures for ever.
+//!
+//! `cargo test -p gstneural-codec --test golden -- --ignored` writes them anew, which is only right
+//! together with a new version of the format.
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use gstneural_codec::{Config, Decoder, Encoder, Format, Picture, bitstream::Chroma};
+use sha2::{Digest, Sha256};
+
+struct Golden {
+    name: &'static str,
+    format: Format,
+    near: u8,
+    references: u8,
+    /// SHA-256 of the file.
+    bytes: &'static str,
+    /// SHA-256 of the decoded frames, one after the other.
+    pictures: &'static str,
+}
+
+const fn format(width: u32, height: u32, chroma: Chroma, depth: u8) -> Format {
+    Format {
+        width,
+        height,
+        chroma,
+        depth,
+    }
+}
+
+const GOLDEN: [Golden; 6] = [
+    Golden {
+        name: "i420",
+        format: format(49, 81, Chroma::C420, 8),
+        near: 0,
+        references: 1,
+        bytes: "031c6bf76089b0584218d81db25aa7fd355562767321e1fe52d68acd9377ba3a",
+        pictures: "7e4485f60cc98bf15255a136d32208e3e895f7174a084f0e3542ac7c2916df5b",
+    },
+    Golden {
+        name: "y444_10",
+        format: format(35, 34, Chroma::C444, 10),
+        near: 0,
+        references: 1,
+        bytes: "286ab1f52a9a7d0c6a38af841076335ddcef5cce16df856985f6c75afb0e3aa9",
+        pictures: "adb000b5057ca8bf5373ae14acc8849b89b6cc86bb0f93f89c6825b606964404",
+    },
+    Golden {
+        name: "i420_near2",
+        format: format(64, 66, Chroma::C420, 8),
+        near: 2,
+        references: 1,
+        bytes: "0fa997022500339caceca037bc9c19e13c164dd9d2f721d13ac95514948f895a",
+        pictures: "57d9ae6ad3a7866bf654b4767a51129d05348b372bcdb8c15138698e9d43854a",
+    },
+    Golden {
+        name: "y422_10",
+        format: format(38, 33, Chroma::C422, 10),
+        near: 1,
+        references: 1,
+        bytes: "c34e5f4c6c020493f49eae12825dd36c34724e3969a1df4df7702924cb3ad71d",
+        pictures: "c193a513090692a8522c4019fb2a202b93535e32270880654537e2578dfd3047",
+    },
+    Golden {
+        name: "two_references",
+        format: format(40, 50, Chroma::C420, 8),
+        near: 0,
+        references: 2,
+        bytes: "ebbaf4d6d97e9985983afdfa5d3cacef5c0fa0065bdf39743af2d48414f04f75",
+        pictures: "cfeb2fd9a1da27e209da28d67f7b0b27634f9195ec28ecaaaa50c098d06a7958",
+    },
+    Golden {
+        name: "gray",
+        format: format(33, 65, Chroma::Gray, 8),
+        near: 0,
+        references: 1,
+        bytes: "07a75eea63f8e8fa3af159e1090381b33ec977ef585d1a5b9b8218dc79ccbbf6",
+        pictures: "043f1d70def70175b1196e9b8cd650611e4f0d7dd302697d12378575d59ca094",
+    },
+];
+
+/// A moving picture that is the same everywhere: integers only.
+fn frames(format: Format) -> Vec<Picture> {
+    (0..5)
+        .map(|t| {
+            let mut picture = Picture::grey(format);
+            for (p, plane) in picture.planes.iter_mut().enumerate() {
+                for i in 0..plane.samples.len() {
+                    let (x, y) = (i % plane.width + 2 * t, i / plane.width + t);
+                    let wave = (x * x / 11 + y * (3 + p) + (x / 16 + y / 16) * 20) % 160;
+                    let noise = (x * 7919 + y * 10_007 + t * 31 + x * y * 13) / 8 % 3;
+                    plane.samples[i] = ((wave + 40 + noise) << (format.depth - 8)) as u16;
+                }
+            }
+            picture
+        })
+        .collect()
+}
+
+/// `codec_data`, then each unit behind its length (u32, little endian).
+fn encode(golden: &Golden) -> Vec<u8> {
+    let mut config = Config::new(golden.format);
+    config.near = golden.near;
+    config.references = golden.references;
+    config.keyframe_interval = 4;
+    config.picture_crc = true;
+    let mut encoder = Encoder::new(config).unwrap();
+    let mut out = encoder.codec_data();
+    for picture in frames(golden.format) {
+        let unit = encoder.encode(&picture).unwrap();
+        out.extend((unit.len() as u32).to_le_bytes());
+        out.extend(unit);
+    }
+    out
+}
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
+}
+
+fn decode(file: &[u8]) -> Vec<u8> {
+    let (head, mut rest) = file.split_at(gstneural_codec::bitstream::HEADER_BYTES);
+    let mut decoder = Decoder::new(head).unwrap().threads(2);
+    let mut out = Vec::new();
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let (unit, tail) = tail.split_at(u32::from_le_bytes(*length) as usize);
+        let frame = decoder.decode(unit).unwrap();
+        assert!(!frame.corrupt);
+        out.extend(frame.picture.to_bytes());
+        rest = tail;
+    }
+    out
+}
+
+fn path(golden: &Golden) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{}.gnvc", golden.name))
+}
+
+#[test]
+fn old_streams_decode_to_the_same_pictures() {
+    for golden in GOLDEN {
+        let file = std::fs::read(path(&golden)).unwrap();
+        assert_eq!(hash(&file), golden.bytes, "{}", golden.name);
+        let pictures = decode(&file);
+        assert_eq!(hash(&pictures), golden.pictures, "{}", golden.name);
+        if golden.near == 0 {
+            let original: Vec<u8> = frames(golden.format)
+                .iter()
+                .flat_map(Picture::to_bytes)
+                .collect();
+            assert!(pictures == original, "{}", golden.name);
+        }
+    }
+}
+
+/// The encoder's choices rest on floats with a fixed order of summation and on nothing that a
+/// mathematical library computes: it, too, gives the same everywhere.
+#[test]
+fn the_encoder_writes_the_same_streams() {
+    for golden in GOLDEN {
+        assert_eq!(hash(&encode(&golden)), golden.bytes, "{}", golden.name);
+    }
+}
+
+/// A decoder written from the specification alone, in another language, gives the same.
+#[test]
+fn the_specification_describes_these_streams() {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference_decoder.py");
+    if std::process::Command::new("python3")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        eprintln!("skipped: there is no python3");
+        return;
+    }
+    let mut command = std::process::Command::new("python3");
+    command.arg(script).args(GOLDEN.iter().map(path));
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(text.lines().count(), GOLDEN.len(), "{error}");
+    for (line, golden) in text.lines().zip(&GOLDEN) {
+        assert!(line.ends_with(golden.pictures), "{}: {line}", golden.name);
+    }
+}
+
+#[test]
+#[ignore = "writes the streams"]
+fn write() {
+    for golden in GOLDEN {
+        let file = encode(&golden);
+        println!(
+            "{} bytes {} pictures {}",
+            golden.name,
+            hash(&file),
+            hash(&decode(&file))
+        );
+        std::fs::write(path(&golden), file).unwrap();
+    }
+}
