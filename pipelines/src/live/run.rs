@@ -143,12 +143,6 @@ impl Run {
             let choice = match &settings.model {
                 Some(name) => {
                     let scale = choose::scale_of(settings.model_dir.as_deref(), name)?;
-                    if scale < plan.scale {
-                        return Err(Failure::new(format!(
-                            "{name} enlarges {scale} times, and the ladder needs {}",
-                            plan.scale
-                        )));
-                    }
                     choose::Choice {
                         model: name.clone(),
                         scale,
