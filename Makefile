@@ -12,7 +12,7 @@ SETUP_FLAGS ?=
 MODEL ?= luma-x2
 CLIP ?= examples/media/rooftop_360p.mp4
 
-.PHONY: help setup build demo test bench docs install uninstall lint fmt clean distclean
+.PHONY: help setup build demo test bench soak docs install uninstall lint fmt clean distclean
 
 help: ## this list
 	@printf 'gst-neural: streaming super-resolution for GStreamer\n\n'
@@ -34,9 +34,14 @@ demo: build ## upscale a clip with real sound and put it beside bicubic
 test: ## set up, build and run all tests
 	@tests/run.sh
 
-bench: build ## measure, and write docs/results/{upscale,quality,s3}.md
+bench: build ## measure, and write docs/results/{upscale,quality,s3,live}.md
 	@.deps/venv/bin/python tests/bench/run.py
 	@.deps/venv/bin/python tests/bench/run.py s3
+	@.deps/venv/bin/python tests/bench/run.py live realtime
+	@.deps/venv/bin/python tests/bench/run.py live busy
+
+soak: build ## an hour of a live stream; its figures go to docs/results/live.md
+	@.deps/venv/bin/python tests/bench/run.py live soak
 
 docs: build ## bring the table of properties in docs/nnupscale.md up to date
 	@GST_PLUGIN_PATH=$(CURDIR)/target/release .deps/venv/bin/python packaging/properties.py

@@ -111,6 +111,11 @@ def main() -> None:
 
         s3.main(sys.argv[2:])
         return
+    if sys.argv[1:2] == ["live"]:
+        from bench import live
+
+        live.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

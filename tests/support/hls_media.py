@@ -224,12 +224,14 @@ def check_variant_files(
 
 
 def check_starts(looked: dict[str, Looked], tolerance: float) -> list[Finding]:
-    """Segments of the same number begin at the same time in all renditions."""
+    """Segments of the same number begin at the same time in all renditions with pictures."""
     findings = []
     starts: dict[int, dict[str, float]] = {}
     for uri, each in looked.items():
         for number, streams in each.streams.items():
-            lead = next((s for s in streams if s.type == "video"), streams[0])
+            lead = next((s for s in streams if s.type == "video"), None)
+            if lead is None:
+                continue
             starts.setdefault(number, {})[uri] = lead.start()
     for number, by_uri in starts.items():
         if max(by_uri.values()) - min(by_uri.values()) > tolerance:

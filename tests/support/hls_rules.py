@@ -210,10 +210,17 @@ def check_variant(
     return findings
 
 
+# How far segments of sound alone may be from those of the pictures.
+AUDIO_TOLERANCE = 0.4
+
+
 def check_together(
-    playlists: dict[str, Media], where: str, *, tolerance: float = 0.05,
+    playlists: dict[str, Media], where: str, *, tolerance: float = 0.05, apart: frozenset[str] = frozenset(),
 ) -> list[Finding]:
-    """What the renditions of one stream have in common."""
+    """What the renditions of one stream have in common.
+
+    Those in `apart` have no pictures: they are cut where their own frames, or some of them, begin.
+    """
     findings: list[Finding] = []
 
     def differ(rule: str, values: dict[str, object]) -> None:
@@ -231,15 +238,16 @@ def check_together(
         common = [(known[s.number], s) for s in media.segments if s.number in known]
         if known and media.segments and not common:
             findings.append(Finding("alignment", where, f"{first} and {name} have no number in common"))
+        allowed = max(tolerance, AUDIO_TOLERANCE) if name in apart or first in apart else tolerance
         for one, other in common:
             what = f"segment {one.number} of {first} and {name}"
             if one.period != other.period:
                 said = f"{what}: discontinuity sequence {one.period} and {other.period}"
                 findings.append(Finding("discontinuity-differs", where, said))
-            if abs(one.duration - other.duration) > tolerance:
+            if abs(one.duration - other.duration) > allowed:
                 said = f"{what} last {one.duration} s and {other.duration} s"
                 findings.append(Finding("alignment", where, said))
-            if one.date and other.date and abs((one.date - other.date).total_seconds()) > tolerance:
+            if one.date and other.date and abs((one.date - other.date).total_seconds()) > allowed:
                 findings.append(Finding("alignment", where, f"{what}: {one.date} and {other.date}"))
     return findings
 
@@ -336,7 +344,8 @@ def check(
         findings += said + check_media(media, uri, date_tolerance=tolerance)
         playlists[uri] = media
     if playlists:
-        findings += check_together(playlists, path.name, tolerance=tolerance)
+        streams = {variant.uri for variant in master.variants}
+        findings += check_together(playlists, path.name, tolerance=tolerance, apart=frozenset(playlists) - streams)
         if media_files:
             findings += check_files(path.parent, master, playlists, tolerance=tolerance)
     for uri, texts in (history or {}).items():

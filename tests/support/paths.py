@@ -4,7 +4,8 @@ import os
 import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILT = ROOT / "target" / "release"
+# Another folder of built programs and plugins, such as target/debug.
+BUILT = pathlib.Path(os.environ.get("GST_NEURAL_BUILT", ROOT / "target" / "release"))
 PROGRAM = BUILT / "gst-neural"
 MODELS = ROOT / "models"
 MEDIA = ROOT / "examples" / "media"

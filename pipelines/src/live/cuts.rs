@@ -22,6 +22,8 @@ struct State {
     times: VecDeque<u64>,
     /// How many have been forgotten.
     forgotten: u64,
+    /// The newest frame that was looked at: cuts up to there are known.
+    seen: Option<u64>,
     first: Option<u64>,
     last: Option<u64>,
     last_key: Option<u64>,
@@ -63,6 +65,7 @@ impl Cuts {
     /// Every frame in its order, where the encoders are ours: whether a segment begins with it.
     pub fn frame(&self, time: u64) -> bool {
         let mut state = lock(&self.state);
+        state.seen = state.seen.max(Some(time));
         let due = match state.last {
             None => true,
             // On a grid, so that many segments have the length asked for on the average.
@@ -83,6 +86,7 @@ impl Cuts {
     /// it. `Err` is how long the segment would be if it may not be that long.
     pub fn keyframe(&self, time: u64) -> Result<bool, u64> {
         let mut state = lock(&self.state);
+        state.seen = state.seen.max(Some(time));
         if let Some(key) = state.last_key {
             state.longest_gop = state.longest_gop.max(time.saturating_sub(key));
         }
@@ -104,9 +108,17 @@ impl Cuts {
         Ok(due)
     }
 
-    /// The time since the last cut, for a source that may have stopped making keyframes.
+    /// Every other frame of such a source: the time since the last cut, which grows if it stopped
+    /// making keyframes.
     pub fn since_last(&self, time: u64) -> u64 {
-        time.saturating_sub(lock(&self.state).last.unwrap_or(time))
+        let mut state = lock(&self.state);
+        state.seen = state.seen.max(Some(time));
+        time.saturating_sub(state.last.unwrap_or(time))
+    }
+
+    /// Whether all cuts up to this time are known.
+    pub fn decided(&self, time: u64) -> bool {
+        lock(&self.state).seen.is_some_and(|seen| seen >= time)
     }
 
     /// The first cut of all.

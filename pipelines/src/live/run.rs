@@ -135,6 +135,8 @@ impl Run {
     ) -> Result<Self, Failure> {
         let (video, audio) = (&found.video, found.audio.as_ref());
         let source = source_of(video, settings).map_err(Failure::new)?;
+        // Parts are out before it shows that the source's keyframes are too far apart.
+        let pass = pass && settings.hls.part.is_none();
         let mut plan = ladder::plan(&settings.ladder, &source, pass)?;
         let mut element = settings.element.clone();
         let mut model = None;

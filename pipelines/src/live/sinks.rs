@@ -8,6 +8,7 @@ use super::ladder::{Planned, Source, Way};
 use crate::failure::Failure;
 use bytes::Bytes;
 use gst::prelude::*;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -272,9 +273,21 @@ struct Ts {
 struct Cmaf {
     cuts: Follower,
     audio: bool,
+    /// Sound is ahead of the frames that decide where segments begin, and waits for them here.
+    held: VecDeque<Fragment>,
     bytes: Vec<u8>,
     begins: Option<u64>,
     end: u64,
+}
+
+/// A fragment, or a chunk of one.
+struct Fragment {
+    bytes: Vec<u8>,
+    /// Running time and length, ns.
+    time: u64,
+    duration: u64,
+    /// It does not begin with a keyframe.
+    delta: bool,
 }
 
 /// ns after the first keyframe, of times with 33 bits.
@@ -304,6 +317,7 @@ impl Collect {
             Container::Cmaf => Bytewise::Cmaf(Cmaf {
                 cuts,
                 audio: index >= sinks.renditions.len(),
+                held: VecDeque::new(),
                 bytes: Vec::new(),
                 begins: None,
                 end: 0,
@@ -332,7 +346,10 @@ impl Collect {
                 let done = ts.splitter.finish();
                 ts.hand_on(sinks, self.index, done)
             }
-            Bytewise::Cmaf(cmaf) => cmaf.segment(sinks, self.index, cmaf.end),
+            Bytewise::Cmaf(cmaf) => {
+                cmaf.flush(sinks, self.index, true)?;
+                cmaf.segment(sinks, self.index, cmaf.end)
+            }
         }
     }
 }
@@ -379,22 +396,46 @@ impl Cmaf {
         let time = segment
             .and_then(|s| s.to_running_time(first.pts()))
             .map_or(0, |t| t.nseconds());
+        let mut bytes = Vec::new();
+        for buffer in rest {
+            bytes.extend_from_slice(&buffer.map_readable().map_err(crate::parts::fail)?);
+        }
+        let fragment = Fragment {
+            bytes,
+            time,
+            duration,
+            delta,
+        };
+        if !self.audio {
+            return self.take(sinks, index, fragment);
+        }
+        self.held.push_back(fragment);
+        self.flush(sinks, index, false)
+    }
+
+    /// Takes the sound for which it is known whether a segment begins with it, or all of it.
+    fn flush(&mut self, sinks: &Sinks, index: usize, all: bool) -> Result<(), Failure> {
+        let known = |f: &Fragment| all || sinks.cuts.decided(f.time);
+        while let Some(fragment) = self.held.pop_front_if(|f| known(f)) {
+            self.take(sinks, index, fragment)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, sinks: &Sinks, index: usize, fragment: Fragment) -> Result<(), Failure> {
+        let Fragment { time, delta, .. } = fragment;
         if !delta && (self.cuts.due(time) || self.begins.is_none()) {
             self.segment(sinks, index, time)?;
             self.begins = Some(time);
         }
-        let begun = self.bytes.len();
-        for buffer in rest {
-            self.bytes
-                .extend_from_slice(&buffer.map_readable().map_err(crate::parts::fail)?);
-        }
-        self.end = time + duration;
+        self.bytes.extend_from_slice(&fragment.bytes);
+        self.end = time + fragment.duration;
         if sinks.publisher.options().part.is_none() {
             return Ok(());
         }
         let part = Part {
-            bytes: Bytes::copy_from_slice(self.bytes.get(begun..).unwrap_or_default()),
-            duration: Duration::from_nanos(duration),
+            bytes: fragment.bytes.into(),
+            duration: Duration::from_nanos(fragment.duration),
             independent: self.audio || !delta,
             begins: sinks.wall(time),
         };

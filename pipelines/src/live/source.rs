@@ -4,6 +4,7 @@ use super::feed::{Feed, Kind};
 use crate::failure::{Failure, make};
 use crate::location;
 use crate::parts::{add_chain, fail, sink_pad};
+use crate::probe::link_source;
 use gst::prelude::*;
 use std::sync::Arc;
 
@@ -41,12 +42,14 @@ impl Source {
                 (src, make("flvdemux")?)
             }
             "srt" => {
-                let src = location::source(uri)?;
+                let src = make("srtsrc")?;
+                src.set_property("uri", uri);
                 (src, make("tsdemux")?)
             }
             _ => (location::source(uri)?, make("parsebin")?),
         };
-        add_chain(&pipeline, &[src, demux.clone()])?;
+        pipeline.add_many([&src, &demux]).map_err(fail)?;
+        link_source(&src, &demux)?;
         let weak = pipeline.downgrade();
         let feed = Arc::clone(feed);
         demux.connect_pad_added(move |_, pad| {

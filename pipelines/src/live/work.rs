@@ -31,8 +31,14 @@ const INLET: gst::ClockTime = gst::ClockTime::from_seconds(15);
 /// Programme identifiers in the transport streams.
 const VIDEO_PID: &str = "sink_256";
 const AUDIO_PID: &str = "sink_257";
-/// Of audio, where there are no parts.
-const AUDIO_FRAGMENT: Duration = Duration::from_millis(200);
+/// Of audio, where there are no parts: its segments begin this much after the video's at most.
+const AUDIO_FRAGMENT: Duration = Duration::from_millis(100);
+/// The longest frame of AAC in use: 1024 samples at 44.1 kHz.
+const AUDIO_FRAME: Duration = Duration::from_micros(23_220);
+/// Times of RTMP are in milliseconds.
+const ROUNDING: Duration = Duration::from_millis(2);
+/// Of video, where there are no parts.
+const CHUNK: Duration = Duration::from_millis(300);
 /// Bits per second of audio that is encoded anew.
 const AUDIO_BPS: i32 = 128_000;
 
@@ -410,7 +416,7 @@ impl<'a> Muxers<'a> {
         let one = |outlet| {
             let mux = match setup.container {
                 Container::Ts => make("mpegtsmux")?,
-                Container::Cmaf => cmaf(setup.part, outlet)?,
+                Container::Cmaf => cmaf(setup, outlet)?,
             };
             add_chain(pipeline, &[mux.clone(), setup.sinks.element(outlet)])?;
             Ok(mux)
@@ -541,24 +547,30 @@ fn avc_name(bytes: &[u8]) -> Option<String> {
     Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x}"))
 }
 
-fn cmaf(part: Option<Duration>, outlet: Outlet) -> Result<gst::Element, Failure> {
+fn cmaf(setup: &Setup<'_>, outlet: Outlet) -> Result<gst::Element, Failure> {
     crate::plugins::ensure_cmafmux()?;
     let mux = make("cmafmux")?;
+    // What is asked for ends with the frame that reaches it; a part must not be longer than said.
+    let within = |part: Duration, frame: Duration| {
+        let most = part.saturating_sub(frame + ROUNDING);
+        gst::ClockTime::try_from(most.max(frame)).map_err(fail)
+    };
     // Each GOP is a fragment, and so are some frames of audio; which of them begin a segment is
     // decided behind it.
     let fragment = match outlet {
-        Outlet::Video(_) => Duration::from_millis(1),
-        Outlet::Audio => part.unwrap_or(AUDIO_FRAGMENT),
+        Outlet::Video(_) => gst::ClockTime::from_mseconds(1),
+        Outlet::Audio => within(setup.part.unwrap_or(AUDIO_FRAGMENT), AUDIO_FRAME)?,
     };
-    mux.set_property(
-        "fragment-duration",
-        gst::ClockTime::try_from(fragment).map_err(fail)?,
-    );
+    mux.set_property("fragment-duration", fragment);
     mux.set_property_from_str("write-edts-mode", "never");
     mux.set_property("send-force-keyunit", false);
-    if let (Some(part), Outlet::Video(_)) = (part, outlet) {
-        let part = gst::ClockTime::try_from(part).map_err(fail)?;
-        mux.set_property("chunk-duration", part);
+    if let Outlet::Video(_) = outlet {
+        // In chunks anyhow: that a segment is complete shows when the next one's first chunk comes.
+        let frame = frame_time(setup.source.frame_rate);
+        mux.set_property(
+            "chunk-duration",
+            within(setup.part.unwrap_or(CHUNK), frame)?,
+        );
     }
     Ok(mux)
 }

@@ -1,0 +1,126 @@
+"""Other ways in and out: fragmented MP4, low latency, SRT, S3."""
+
+import json
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+import boto3
+import pytest
+from botocore.config import Config
+from support.browser import Browser
+from support.hls_rules import check
+from support.launch import environment
+from support.live import Live, Publisher
+from support.paths import BUILT, PROGRAM, ROOFTOP, WATER
+
+FAST = ("--ladder", "720p,360p", "--model", "luma-x2-fast")
+
+
+def wait_for(what, seconds: float = 60):
+    """Waits until a function gives something."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := what():
+            return found
+        time.sleep(0.2)
+    raise TimeoutError(str(what))
+
+
+@pytest.mark.parametrize("options", [("--container", "cmaf"), ("--part", "0.33")])
+def test_fragmented_mp4_keeps_the_rules_and_plays(tmp_path: pathlib.Path, options: tuple[str, ...]) -> None:
+    with Live(tmp_path / "out", *FAST, *options, "--event") as live:
+        with Publisher(live, ROOFTOP):
+            live.wait_stream(lambda s: s["renditions"] and s["renditions"][0]["segments"] >= 3, seconds=60)
+            with Browser() as browser:
+                browser.open(live.page + "/")
+                browser.wait_for("document.querySelector('video') && document.querySelector('video').currentTime > 2", 60)
+                first = browser.evaluate("document.querySelector('video').currentTime")
+                browser.wait_for(f"document.querySelector('video').currentTime > {first} + 2", 30)
+                assert browser.evaluate("document.querySelector('video').webkitAudioDecodedByteCount") > 0
+                if "--part" in options:
+                    # Requests that wait are answered when the part is there.
+                    text = (live.out / "live" / "720p" / "index.m3u8").read_text()
+                    assert "CAN-BLOCK-RELOAD=YES" in text and "#EXT-X-PRELOAD-HINT" in text
+                    number = text.count("#EXTINF") + int(text.split("MEDIA-SEQUENCE:")[1].split()[0]) + 1
+                    url = f"{live.page}/hls/live/720p/index.m3u8?_HLS_msn={number}"
+                    with urllib.request.urlopen(url, timeout=15) as answer:
+                        assert answer.read().decode().count("#EXTINF") > text.count("#EXTINF")
+        assert live.stop() == 0, (live.said(), live.errors)
+    assert check(tmp_path / "out" / "live" / "master.m3u8") == []
+
+
+def free_port(kind: int) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_srt_is_taken(tmp_path: pathlib.Path) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    program = subprocess.Popen(
+        [PROGRAM, "live", "--json", "--ingest", f"srt://127.0.0.1:{port}?mode=listener", "--out", tmp_path / "out",
+         *FAST, "--event", "--reconnect", "2"],
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )
+    try:
+        time.sleep(2)
+        sent = subprocess.run(
+            ["ffmpeg", "-v", "error", "-nostdin", "-re", "-stream_loop", "1", "-i", ROOFTOP, "-c", "copy",
+             "-f", "mpegts", f"srt://127.0.0.1:{port}?mode=caller"],
+            timeout=60, check=False, capture_output=True, text=True,
+        )
+        assert sent.returncode == 0, sent.stderr
+        # Nobody comes back: the playlists get their end and the program is done.
+        output, _ = program.communicate(timeout=60)
+    finally:
+        program.kill()
+        program.wait()
+    assert program.returncode == 0, output
+    playlist = (tmp_path / "out" / "live" / "720p" / "index.m3u8").read_text()
+    assert playlist.count("#EXTINF") >= 3 and "#EXT-X-ENDLIST" in playlist
+    assert check(tmp_path / "out" / "live" / "master.m3u8") == []
+
+
+def test_s3_is_written(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "store").mkdir()
+    rig = subprocess.Popen(
+        [BUILT / "s3-rig", "serve", "--bucket", "films", "--dir", tmp_path / "store"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )
+    try:
+        access = json.loads(rig.stdout.readline())
+        variables = {
+            "AWS_ENDPOINT_URL": access["endpoint"], "AWS_ACCESS_KEY_ID": access["access_key"],
+            "AWS_SECRET_ACCESS_KEY": access["secret_key"], "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        client = boto3.client(
+            "s3", endpoint_url=access["endpoint"], aws_access_key_id=access["access_key"],
+            aws_secret_access_key=access["secret_key"], region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+        def keys() -> list[str]:
+            return [o["Key"] for o in client.list_objects_v2(Bucket="films").get("Contents", [])]
+
+        with Live("s3://films/on-air", *FAST, "--window", "3", "--keep", "1", env=environment(**variables)) as live:
+            with Publisher(live, WATER):
+                wait_for(lambda: sum(k.startswith("on-air/live/720p/") and k.endswith(".ts") for k in keys()) >= 2)
+                wait_for(lambda: "on-air/live/master.m3u8" in keys())
+                # Old ones go.
+                wait_for(lambda: not any(k.endswith("-000000.ts") for k in keys()), 60)
+            assert live.stop() == 0, (live.said(), live.errors)
+            assert access["secret_key"] not in "\n".join(live.errors) + str(live.events)
+        playlist = client.get_object(Bucket="films", Key="on-air/live/720p/index.m3u8")
+        assert playlist["ContentType"] == "application/vnd.apple.mpegurl" and playlist["CacheControl"] == "no-cache"
+        text = playlist["Body"].read().decode()
+        assert text.rstrip().endswith("#EXT-X-ENDLIST")
+        for name in (line for line in text.splitlines() if line.endswith(".ts")):
+            segment = client.head_object(Bucket="films", Key=f"on-air/live/720p/{name}")
+            assert segment["ContentType"] == "video/mp2t" and "immutable" in segment["CacheControl"]
+    finally:
+        rig.send_signal(signal.SIGTERM)
+        rig.wait(10)
