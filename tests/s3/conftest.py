@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -86,9 +87,9 @@ def rig() -> Iterator[Store]:
         ended(process)
 
 
-@pytest.fixture(scope="module")
-def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """MiniStack: versions, tags, encryption."""
+@contextlib.contextmanager
+def ministack_in(home: pathlib.Path, **settings: str) -> Iterator[Store]:
+    """A MiniStack of one's own."""
     program = ROOT / ".deps" / "venv" / "bin" / "ministack"
     if not program.exists():
         program = type(program)(sys.executable).with_name("ministack")
@@ -96,11 +97,10 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    home = tmp_path_factory.mktemp("ministack")
     process = subprocess.Popen(
         [program], cwd=home, start_new_session=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env={**os.environ, "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "HOME": str(home)},
+        env={**os.environ, "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "HOME": str(home), **settings},
     )
     try:
         store = Store(f"http://127.0.0.1:{port}", "test", "test")
@@ -116,3 +116,17 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield store
     finally:
         ended(process)
+
+
+@pytest.fixture(scope="module")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """MiniStack: versions, tags, encryption."""
+    with ministack_in(tmp_path_factory.mktemp("ministack")) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """MiniStack that looks at what its users may do."""
+    with ministack_in(tmp_path_factory.mktemp("guarded"), AUTH="true") as store:
+        yield store

@@ -90,6 +90,28 @@ def test_attributes_arrive(ministack: Store, tmp_path: pathlib.Path) -> None:
         assert {t["Key"]: t["Value"] for t in tags} == {"project": "films", "state": "raw"}
 
 
+def test_keys_of_the_customer_and_access_lists_arrive(ministack: Store, tmp_path: pathlib.Path) -> None:
+    ministack.client.create_bucket(Bucket="lists", ObjectOwnership="ObjectWriter")
+    file = made(tmp_path / "in.bin", 10)
+    # Buckets of today have no lists, and say so.
+    refused = launch(f"filesrc location={file} ! s3sink uri=s3://{BUCKET}/a {ministack.way} acl=public-read", ministack)
+    assert "AccessControlListNotSupported" in refused.failed().output
+    for size, key in ((1000, "locked.mp4"), (6 * MIB, "locked_large.mp4")):
+        file = made(tmp_path / "in.bin", size)
+        launch(
+            f"filesrc location={file} ! s3sink uri=s3://lists/{key} {ministack.way} part-size={5 * MIB} "
+            "encryption=kms kms-key-id=alias/films acl=public-read requester-pays=true",
+            ministack,
+        ).succeeded()
+        head = ministack.client.head_object(Bucket="lists", Key=key)
+        assert head["ServerSideEncryption"] == "aws:kms", head
+        assert "films" in head.get("SSEKMSKeyId", ""), head
+        if size > 5 * MIB:
+            continue
+        grants = ministack.client.get_object_acl(Bucket="lists", Key=key)["Grants"]
+        assert any(g["Grantee"].get("URI", "").endswith("AllUsers") for g in grants), grants
+
+
 def test_content_types_follow_the_caps(ministack: Store) -> None:
     source = "videotestsrc num-buffers=5 ! x264enc"
     for mux, key, expected in (
