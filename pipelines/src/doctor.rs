@@ -1,6 +1,7 @@
 //! `gst-neural doctor`: what is installed, what is missing, and the command that mends it.
 
 use crate::failure::{Exit, Failure, package_of};
+use crate::live::ingest;
 use crate::models::roots;
 use crate::plugins;
 use gstneural_inference::{ModelStore, runtime};
@@ -37,6 +38,9 @@ const WANTED: &[&str] = &[
     "videoscale",
     "deinterlace",
     "souphttpsrc",
+    "rtmp2src",
+    "flvdemux",
+    "srtsrc",
 ];
 
 /// What a user chooses by name, and the element behind each.
@@ -94,6 +98,13 @@ pub fn run() -> Result<Exit, Failure> {
     match plugins::ensure_s3() {
         Ok(()) => println!("s3            found"),
         Err(e) => println!("missing  {e} (s3:// needs it)"),
+    }
+    match ingest::nginx::installed(None, None) {
+        Ok(_) => println!("nginx, RTMP   found"),
+        Err(e) => println!("missing  {e} (live --with-ingest needs it)"),
+    }
+    if let Err(e) = plugins::ensure_cmafmux() {
+        println!("missing  {e} (live --container cmaf needs it: make build)");
     }
     match runtime::environment(&roots()) {
         Ok(_) => println!(

@@ -156,9 +156,11 @@ pub fn package_of(factory: &str) -> Option<&'static str> {
         | "vorbisenc" => "gstreamer1.0-plugins-base",
         "mp4mux" | "qtmux" | "matroskamux" | "webmmux" | "qtdemux" | "matroskademux" | "vp9enc"
         | "vp8enc" | "videoflip" | "videocrop" | "deinterlace" | "souphttpsrc" | "aacparse"
-        | "mpegaudioparse" | "ac3parse" | "flacparse" => "gstreamer1.0-plugins-good",
+        | "mpegaudioparse" | "ac3parse" | "flacparse" | "flvdemux" => "gstreamer1.0-plugins-good",
         "mpegtsmux" | "tsdemux" | "x265enc" | "av1enc" | "h264parse" | "h265parse" | "av1parse"
-        | "vp9parse" | "y4mdec" | "voaacenc" | "opusparse" => "gstreamer1.0-plugins-bad",
+        | "vp9parse" | "y4mdec" | "voaacenc" | "opusparse" | "rtmp2src" | "srtsrc" => {
+            "gstreamer1.0-plugins-bad"
+        }
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "avenc_aac" | "avdec_h264" | "avdec_h265" => "gstreamer1.0-libav",
         _ => return None,

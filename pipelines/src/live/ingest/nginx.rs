@@ -109,20 +109,7 @@ impl Ingest {
     /// nginx or its module is not installed, the port is taken, the folder cannot be written, or
     /// nginx does not answer within ten seconds; with what nginx said.
     pub fn start(options: &Options) -> Result<Self, Failure> {
-        let program = found(
-            options.program.as_deref(),
-            &["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"],
-            "nginx",
-        )?;
-        let module = found(
-            options.module.as_deref(),
-            &[
-                "/usr/lib/nginx/modules/ngx_rtmp_module.so",
-                "/usr/lib64/nginx/modules/ngx_rtmp_module.so",
-                "/usr/local/nginx/modules/ngx_rtmp_module.so",
-            ],
-            "the RTMP module of nginx",
-        )?;
+        let (program, module) = installed(options.program.as_deref(), options.module.as_deref())?;
         let port = free_port(options.address, options.port)?;
         let folder = prepare(&options.folder)?;
         let config = folder.join("nginx.conf");
@@ -273,6 +260,27 @@ fn listen(stderr: impl std::io::Read, said: &Mutex<VecDeque<String>>) {
         }
         said.push_back(line);
     }
+}
+
+/// nginx and its RTMP module: those that are given, else where they usually are.
+///
+/// # Errors
+///
+/// One of them is not there; with the command that installs it.
+pub fn installed(
+    program: Option<&Path>,
+    module: Option<&Path>,
+) -> Result<(PathBuf, PathBuf), Failure> {
+    let programs = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
+    let modules = [
+        "/usr/lib/nginx/modules/ngx_rtmp_module.so",
+        "/usr/lib64/nginx/modules/ngx_rtmp_module.so",
+        "/usr/local/nginx/modules/ngx_rtmp_module.so",
+    ];
+    Ok((
+        found(program, &programs, "nginx")?,
+        found(module, &modules, "the RTMP module of nginx")?,
+    ))
 }
 
 fn found(given: Option<&Path>, usual: &[&str], what: &str) -> Result<PathBuf, Failure> {

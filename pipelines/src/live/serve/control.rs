@@ -154,7 +154,6 @@ async fn publish(
             let Ok(location) = HeaderValue::from_str(&name) else {
                 return StatusCode::INTERNAL_SERVER_ERROR.into_response();
             };
-            tokio::time::sleep(HEAD_START).await;
             // A connection publishes once; should it do so again, its first stream is over.
             if let Some(old) = publishers
                 .add(call.clientid, &name)
@@ -162,6 +161,7 @@ async fn publish(
             {
                 control.unpublished(&old);
             }
+            tokio::time::sleep(HEAD_START).await;
             // nginx goes on with this name.
             (StatusCode::FOUND, [(LOCATION, location)]).into_response()
         }
