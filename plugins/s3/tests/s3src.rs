@@ -160,7 +160,7 @@ fn errors_say_what_and_why() {
 #[test]
 fn an_error_on_the_way_has_its_code() {
     let server = server();
-    server.put("films", "a", &bytes(8 * MIB, 1)).unwrap();
+    server.put("films", "a", &bytes(40 * MIB, 1)).unwrap();
     let rule = Rule::new(Fault::access_denied()).op(Op::GetObject).skip(2);
     let proxy = FaultProxy::start(server.addr(), Plan::default().rule(rule)).unwrap();
     let source = element("s3src", &server, "a");

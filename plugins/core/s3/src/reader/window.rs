@@ -13,7 +13,7 @@ use crate::error::S3Error;
 /// Asked for first after a jump.
 pub(super) const FIRST_BYTES: u64 = 1 << 20;
 /// How many times the distance already gone in one piece is asked for ahead.
-const RAMP: u64 = 128;
+const RAMP: u64 = 64;
 
 /// How a range's transfer stands.
 #[derive(Debug)]
