@@ -141,7 +141,10 @@ impl Window {
         let chain = self.ranges.iter().find(|r| r.holds(at) || r.end == at);
         let chain = chain.map_or(at, |r| r.chain);
         let gone = at.saturating_sub(chain);
-        let ahead = (FIRST_BYTES + RAMP.saturating_mul(gone))
+        // Where the reader has been elsewhere, it may go there again: both places need their room.
+        let elsewhere = self.ranges.iter().any(|r| r.chain != chain);
+        let ramp = if elsewhere { RAMP / 2 } else { RAMP };
+        let ahead = (FIRST_BYTES + ramp.saturating_mul(gone))
             .max(missing)
             .min(self.budget);
         let goal = at.saturating_add(ahead).min(self.size);
