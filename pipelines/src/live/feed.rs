@@ -498,7 +498,8 @@ impl Inner {
                     }
                     kept.push(packet.clone());
                 }
-                inlets.arrivals.add(pts);
+                // By decoding times: of B-frames and what they refer to, none is early or late then.
+                inlets.arrivals.add(dts);
                 *video = (*video).max(dts);
                 let _ = inlets.video.push_buffer(packet.buffer);
                 if let Some(src) = &inlets.audio {

@@ -419,6 +419,11 @@ impl BaseTransformImpl for NnUpscale {
             let (_, _, difference, _) = qos.get();
             lock(&self.shared).lateness =
                 u64::try_from(difference).map_or(Duration::ZERO, Duration::from_nanos);
+            // It is acted on here: a decoder that hears of it leaves B-frames out, whatever its
+            // own property says.
+            if lock(&self.settings).qos_mode != QosMode::Off {
+                return true;
+            }
         }
         self.parent_src_event(event)
     }
