@@ -17,6 +17,17 @@ pub enum Codec {
     Vp9,
 }
 
+/// The number of bits per second in `2500k`, `2.5M` or `2500000`, of any size and sign.
+pub(crate) fn read_rate(text: &str) -> Option<f64> {
+    let (number, factor) = match text.char_indices().last()? {
+        (at, 'k' | 'K') => (&text[..at], 1e3),
+        (at, 'm' | 'M') => (&text[..at], 1e6),
+        _ => (text, 1.0),
+    };
+    let rate = number.parse::<f64>().ok()? * factor;
+    rate.is_finite().then_some(rate)
+}
+
 /// What the user set.
 #[derive(Debug, Clone)]
 pub struct Settings {

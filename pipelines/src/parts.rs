@@ -20,6 +20,22 @@ pub(crate) fn src_pad(element: &gst::Element) -> Result<gst::Pad, Failure> {
         .ok_or_else(|| fail(format!("{} has no source pad", element.name())))
 }
 
+/// Starts a pipeline and gives its bus; one that does not start is stopped again, and says why.
+pub(crate) fn play(pipeline: &gst::Pipeline) -> Result<gst::Bus, Failure> {
+    let bus = pipeline
+        .bus()
+        .ok_or_else(|| fail("a pipeline without a bus"))?;
+    if pipeline.set_state(gst::State::Playing).is_ok() {
+        return Ok(bus);
+    }
+    let message = bus.pop_filtered(&[gst::MessageType::Error]);
+    let _ = pipeline.set_state(gst::State::Null);
+    Err(match message.as_ref().map(|m| m.view()) {
+        Some(gst::MessageView::Error(e)) => Failure::from_gst(e),
+        _ => fail("it does not start"),
+    })
+}
+
 /// A queue bounded by bytes alone: the muxer waits for the slowest stream, however far it is behind.
 pub(crate) fn byte_queue(mebibytes: u32) -> Result<gst::Element, Failure> {
     let queue = make("queue")?;

@@ -156,13 +156,8 @@ fn parse_unit(text: &str) -> Result<f64, String> {
 }
 
 fn parse_bitrate(text: &str) -> Result<u64, String> {
-    let (number, factor) = match text.char_indices().last() {
-        Some((i, 'k' | 'K')) => (&text[..i], 1e3),
-        Some((i, 'm' | 'M')) => (&text[..i], 1e6),
-        _ => (text, 1.0),
-    };
-    match number.parse::<f64>() {
-        Ok(v) if v.is_finite() && v > 0.0 && v * factor <= 2e9 => Ok((v * factor) as u64),
+    match crate::encoder::read_rate(text) {
+        Some(rate) if rate > 0.0 && rate <= 2e9 => Ok(rate as u64),
         _ => Err("write it as 2500k, 8M or 8000000".into()),
     }
 }

@@ -6,6 +6,7 @@ use super::hls::options::{Container, Options};
 use super::hls::store;
 use super::ingest::keys::is_name;
 use super::ingest::{self, Ingest, Keys, StreamKey};
+use super::lock;
 use super::serve::{self, Server};
 use super::settings::{Limits, Settings};
 use super::slots::Slots;
@@ -21,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -73,10 +74,6 @@ struct Ready<'a> {
 #[derive(Serialize)]
 struct Figures<'a> {
     streams: &'a [status::Stream],
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl App {

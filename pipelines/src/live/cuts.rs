@@ -1,8 +1,9 @@
 //! The times at which segments begin: one list for all renditions of a run, so that they are
 //! aligned. Times are running times in ns from the run's first frame.
 
+use super::lock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Cuts that are remembered; the slowest rendition is never that many behind.
@@ -28,10 +29,6 @@ struct State {
     last: Option<u64>,
     last_key: Option<u64>,
     longest_gop: u64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -178,11 +175,6 @@ impl Arrivals {
         if all.len() > FRAMES {
             all.pop_front();
         }
-    }
-
-    /// The time of the newest frame.
-    pub fn last(&self) -> Option<u64> {
-        lock(&self.0).back().map(|(t, _)| *t)
     }
 
     /// How long ago the frame of this time came.

@@ -5,10 +5,11 @@
 //! the graph cannot follow (size, codec, audio that appears, a jump of the times) or the end.
 
 use super::cuts::Arrivals;
+use super::lock;
 use gst::prelude::*;
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Bytes held before a run takes them.
@@ -147,10 +148,6 @@ impl std::fmt::Debug for Feed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Feed").finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What of the caps makes a difference to a run.

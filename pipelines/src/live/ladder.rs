@@ -80,13 +80,8 @@ fn parse_rung(text: &str) -> Result<Rung, String> {
 
 /// Bits per second of `800k`, `2.5M` or `2500000`.
 pub fn parse_rate(text: &str) -> Option<u64> {
-    let (number, unit) = match text.char_indices().last()? {
-        (at, 'k' | 'K') => (&text[..at], 1e3),
-        (at, 'm' | 'M') => (&text[..at], 1e6),
-        _ => (text, 1.0),
-    };
-    let value = number.parse::<f64>().ok()? * unit;
-    (value.is_finite() && (1.0..1e12).contains(&value)).then_some(value as u64)
+    let rate = crate::encoder::read_rate(text)?;
+    (1.0..1e12).contains(&rate).then_some(rate as u64)
 }
 
 /// What is known of a source before its first frame is decoded.
@@ -102,8 +97,6 @@ pub struct Source {
     pub pixel_aspect: (u32, u32),
     /// Its video is one that HLS players take, so it can be passed through.
     pub playable: bool,
-    /// RFC 6381 name of its codec, if known.
-    pub codec: Option<String>,
 }
 
 /// How a rendition is made.
@@ -224,7 +217,6 @@ mod tests {
             frame_rate: (30, 1),
             pixel_aspect: (1, 1),
             playable: true,
-            codec: None,
         }
     }
 

@@ -20,3 +20,10 @@ pub mod source;
 pub mod status;
 pub mod stream;
 pub mod work;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a thread that panicked left is as good as it was: each change is made in one go.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::sinks::Sinks;
 use super::work::{Counters, Setup, Work};
 use crate::failure::Failure;
-use crate::parts::fail;
+use crate::parts::play;
 use gst::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -97,7 +97,6 @@ pub fn source_of(caps: &gst::Caps, settings: &Settings) -> Result<Source, String
             .filter(|f| f.0 > 0 && f.1 > 0)
             .unwrap_or((1, 1)),
         playable: structure.name() == "video/x-h264" && is_420_8bit(structure),
-        codec: None,
     })
 }
 
@@ -196,18 +195,7 @@ impl Run {
             sinks: &sinks,
         };
         let work = Work::build(&setup)?;
-        let bus = work
-            .pipeline
-            .bus()
-            .ok_or_else(|| fail("a pipeline without a bus"))?;
-        if work.pipeline.set_state(gst::State::Playing).is_err() {
-            let message = bus.pop_filtered(&[gst::MessageType::Error]);
-            let _ = work.pipeline.set_state(gst::State::Null);
-            return Err(match message.as_ref().map(|m| m.view()) {
-                Some(gst::MessageView::Error(e)) => Failure::from_gst(e),
-                _ => fail("the graph does not start"),
-            });
-        }
+        let bus = play(&work.pipeline)?;
         feed.attach(found, work.inlets(&setup), |began| sinks.began(began));
         Ok(Self {
             audio: audio.is_some(),

@@ -5,11 +5,12 @@ use super::hls::options::{Container, Kind, RenditionSpec};
 use super::hls::publisher::{Part, Publisher, Segment};
 use super::hls::ts::{Splitter, TsSegment};
 use super::ladder::{Planned, Source, Way};
+use super::lock;
 use crate::failure::Failure;
 use bytes::Bytes;
 use gst::prelude::*;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 /// Segments held until all renditions are known; a few seconds of all of them.
@@ -62,10 +63,6 @@ enum Output {
     Init(Bytes),
     Part(Part),
     Segment(Segment),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sinks {

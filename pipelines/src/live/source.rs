@@ -3,7 +3,7 @@
 use super::feed::{Feed, Kind};
 use crate::failure::{Failure, make};
 use crate::location;
-use crate::parts::{add_chain, fail, sink_pad};
+use crate::parts::{add_chain, fail, play, sink_pad};
 use crate::probe::link_source;
 use gst::prelude::*;
 use std::sync::Arc;
@@ -31,9 +31,6 @@ impl Source {
     /// When the URI is none that GStreamer can read, or elements are missing.
     pub fn start(uri: &str, feed: &Arc<Feed>) -> Result<Self, Failure> {
         let pipeline = gst::Pipeline::new();
-        let bus = pipeline
-            .bus()
-            .ok_or_else(|| fail("a pipeline without a bus"))?;
         let scheme = location::scheme(uri).unwrap_or_default();
         let (src, demux) = match scheme {
             "rtmp" | "rtmps" => {
@@ -60,13 +57,7 @@ impl Source {
                 gst::element_error!(pipeline, gst::CoreError::Pad, ("{}", e.what));
             }
         });
-        pipeline.set_state(gst::State::Playing).map_err(|_| {
-            let message = bus.pop_filtered(&[gst::MessageType::Error]);
-            match message.as_ref().map(|m| m.view()) {
-                Some(gst::MessageView::Error(e)) => Failure::from_gst(e),
-                _ => fail("the source does not start"),
-            }
-        })?;
+        let bus = play(&pipeline)?;
         Ok(Self { pipeline, bus })
     }
 

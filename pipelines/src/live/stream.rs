@@ -3,6 +3,7 @@
 use super::feed::{Change, Event, Feed, Found};
 use super::hls::publisher::Publisher;
 use super::hls::store;
+use super::lock;
 use super::run::{Counts, Run};
 use super::settings::{OverLimit, Settings};
 use super::slots::{Slot, Slots};
@@ -15,7 +16,7 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -74,10 +75,6 @@ impl std::fmt::Debug for Handle {
             .field("name", &self.shared.origin.name)
             .finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Handle {

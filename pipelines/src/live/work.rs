@@ -14,6 +14,7 @@ use super::cuts::{Arrivals, Cuts};
 use super::feed::Inlets;
 use super::hls::options::Container;
 use super::ladder::{Plan, Planned, Source, Way, frame_time};
+use super::lock;
 use super::sinks::{Outlet, Sinks};
 use crate::failure::{Failure, make};
 use crate::parts::{add_chain, byte_queue, fail, sink_pad, src_pad, upscaler};
@@ -164,18 +165,13 @@ impl Work {
             "h265parse" => "avdec_h265",
             _ => "avdec_h264",
         })?;
-        // What the upscaler is told of its lateness gets here, too; nothing else may act on it.
-        let convert = make("videoconvert")?;
-        for element in [&decoder, &convert] {
-            element.set_property("qos", false);
-        }
         let filter = make("capsfilter")?;
         filter.set_property_from_str("caps", "video/x-raw,format=I420");
         let queue = crate::parts::frame_queue(RAW_FRAMES)?;
         let chain = [
             byte_queue(16)?,
             decoder.clone(),
-            convert,
+            make("videoconvert")?,
             filter,
             queue.clone(),
         ];
@@ -229,7 +225,6 @@ impl Work {
             let scale = make("videoscale")?;
             scale.set_property_from_str("method", "lanczos");
             scale.set_property("add-borders", false);
-            scale.set_property("qos", false);
             let filter = make("capsfilter")?;
             let (n, d) = setup.source.pixel_aspect;
             filter.set_property(
@@ -297,10 +292,7 @@ fn force_keyframes(pad: &gst::Pad, cuts: &Arc<Cuts>) -> Result<(), Failure> {
         let Some(time) = info.buffer().and_then(|b| b.pts()) else {
             return gst::PadProbeReturn::Ok;
         };
-        let due = follower
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .due(time.nseconds());
+        let due = lock(&follower).due(time.nseconds());
         let number = if due { count.fetch_add(1, Relaxed) } else { 0 };
         // The first frame is a keyframe anyhow. Asked for, it would be the last: x264enc moves times
         // by a thousand hours, and GstVideoEncoder of 1.22 remembers the first request that way.

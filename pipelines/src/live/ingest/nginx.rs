@@ -1,6 +1,7 @@
 //! Runs nginx with its RTMP module as a child of ours.
 
 use crate::failure::Failure;
+use crate::live::lock;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const TEMPLATE: &str = include_str!("../../../../packaging/nginx/rtmp.conf.in");
@@ -241,10 +242,6 @@ impl Drop for Ingest {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Keeps the last lines.

@@ -13,6 +13,7 @@ mod metrics;
 mod page;
 mod wait;
 
+use super::lock;
 use super::status::Control;
 use crate::failure::Failure;
 use crate::live::ingest::keys::random_text;
@@ -25,7 +26,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -230,10 +231,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The options, with the folder as the file system names it.
