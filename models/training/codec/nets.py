@@ -1,0 +1,286 @@
+"""The networks of the lossy profiles, in floating point, as they will run in integers.
+
+One unit of a float here is 128 steps of the integer that the codec computes with, in every
+layer: so a weight is the integer weight over a power of two, and pictures are
+`(sample * 8 - 1024) / 128`. Activations are limited as the integers are. The layers, their
+names and the units are those of docs/bitstream.md and plugins/core/codec/src/nets.
+
+The linear layers of analysis and synthesis begin as a 16x16 DCT (8x8 in chroma) and its
+inverse; everything else begins as no correction at all. So training starts from a transform
+codec with a hyperprior (Balle et al. 2018, "Variational image compression with a scale
+hyperprior") and can only improve on it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+UNIT = 128.0
+LIMIT = 2047 / UNIT
+LEVELS = 32
+LATENTS = 256
+HYPER = 32
+SCALES = 48
+FINEST, COARSEST = 2.0, 128.0
+"""Quantiser steps of levels 0 and 31, in sample units of an orthonormal transform."""
+RATE_WEIGHT = 0.13
+"""What a bit costs at a step of 1: lambda is this times the step squared (as in H.264)."""
+
+
+def step_of(level):
+    """The quantiser step that a level stands for."""
+    return FINEST * (COARSEST / FINEST) ** (level / (LEVELS - 1))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Widths of a tier."""
+
+    features: int = 48
+    expanded: int = 96
+    blocks: int = 3
+    analysis_blocks: int = 2
+    hidden: int = 64
+
+
+TIERS = {"small": Shape(), "medium": Shape(64, 128, 4, 3, 96), "large": Shape(192, 384, 8, 6, 128)}
+
+
+def signed(x):
+    """Limits activations as the integers are."""
+    return x.clamp(-LIMIT, LIMIT)
+
+
+def relu(x):
+    """Limits activations to what is not negative."""
+    return x.clamp(0, LIMIT)
+
+
+def shuffle2(x):
+    """`[N, H, W, 4C]` to `[N, 2H, 2W, C]`."""
+    n, h, w, c = x.shape
+    return x.view(n, h, w, 2, 2, c // 4).permute(0, 1, 3, 2, 4, 5).reshape(n, 2 * h, 2 * w, c // 4)
+
+
+def group2(x):
+    """`[N, 2H, 2W, C]` to `[N, H, W, 4C]`; odd sides are filled up with zeros."""
+    n, h, w, c = x.shape
+    if h % 2 or w % 2:
+        x = F.pad(x, (0, 0, 0, w % 2, 0, h % 2))
+        h, w = h + h % 2, w + w % 2
+    return x.view(n, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, 4 * c)
+
+
+class Depthwise(nn.Module):
+    """3x3, one filter a channel, zeros beyond the edges; begins as the identity, nearly."""
+
+    def __init__(self, channels):
+        super().__init__()
+        weight = torch.randn(9, channels) * 0.05
+        weight[4] += 1
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x):
+        """`[N, H, W, C]` to the same."""
+        c = x.shape[-1]
+        w = self.weight.t().reshape(c, 1, 3, 3)
+        y = F.conv2d(x.permute(0, 3, 1, 2), w, self.bias, padding=1, groups=c)
+        return signed(y.permute(0, 2, 3, 1))
+
+
+class ByLevel(nn.Module):
+    """A table with a row for each level, linear between a few rows that are learned."""
+
+    ANCHORS = 6
+
+    def __init__(self, width):
+        super().__init__()
+        self.rows = nn.Parameter(torch.zeros(self.ANCHORS, width))
+        position = torch.arange(LEVELS) / (LEVELS - 1) * (self.ANCHORS - 1)
+        weights = (1 - (position[:, None] - torch.arange(self.ANCHORS)[None]).abs()).clamp(min=0)
+        self.register_buffer("weights", weights, persistent=False)
+
+    def table(self):
+        """`[32, width]`."""
+        return self.weights @ self.rows
+
+
+class Block(nn.Module):
+    """Depthwise, wider, back, and added; begins as nothing."""
+
+    def __init__(self, channels, expanded):
+        super().__init__()
+        self.dw = Depthwise(channels)
+        self.up = nn.Linear(channels, expanded)
+        self.down = nn.Linear(expanded, channels)
+        nn.init.zeros_(self.down.weight)
+        nn.init.zeros_(self.down.bias)
+
+    def forward(self, x):
+        """`[N, H, W, C]` to the same."""
+        return signed(x + signed(self.down(relu(self.up(self.dw(x))))))
+
+
+def trunk(features, expanded, blocks):
+    """A row of blocks."""
+    return nn.ModuleList(Block(features, expanded) for _ in range(blocks))
+
+
+def cosine_basis():
+    """The 256 chosen rows of an orthonormal DCT over `group2` of packed pictures: `[256, 384]`."""
+
+    def dct(n):
+        k, x = np.arange(n)[:, None], np.arange(n)[None]
+        basis = np.cos(np.pi * k * (2 * x + 1) / (2 * n)) * math.sqrt(2 / n)
+        basis[0] /= math.sqrt(2)
+        return basis
+
+    def plane(side, keep, offset):
+        one = dct(2 * side)
+        order = sorted(
+            ((u, v) for u in range(2 * side) for v in range(2 * side)),
+            key=lambda f: (f[0] ** 2 + f[1] ** 2, f[0]),
+        )[:keep]
+        rows = np.zeros((keep, 4, 96))
+        for row, (u, v) in enumerate(order):
+            picture = np.outer(one[u], one[v]).reshape(2, side, 2, side).transpose(0, 2, 1, 3)
+            rows[row, :, offset : offset + side * side] = picture.reshape(4, side * side)
+        return rows.reshape(keep, 384)
+
+    rows = np.concatenate([plane(8, 192, 0), plane(4, 32, 64), plane(4, 32, 80)])
+    return torch.from_numpy(rows.astype(np.float32))
+
+
+class Codec(nn.Module):
+    """One kind of frame: `intra`, or `inter` with a prediction at hand."""
+
+    def __init__(self, shape, inter):
+        super().__init__()
+        self.shape, self.inter = shape, inter
+        c, h = shape.features, shape.hidden
+        inputs = 192 if inter else 96
+        basis = cosine_basis()
+        # Units: a sample is 8 steps of the integer in pictures, a coefficient of 1 is one step.
+        self.ga_lin = nn.Linear(384, LATENTS)
+        self.gs_lin = nn.Linear(LATENTS, 384)
+        with torch.no_grad():
+            self.ga_lin.weight.copy_(basis / 8)
+            self.gs_lin.weight.copy_(basis.t() * 8)
+            for linear in (self.ga_lin, self.gs_lin):
+                linear.bias.zero_()
+        self.ga_in, self.ga_level = nn.Linear(inputs, c), ByLevel(c)
+        self.ga_trunk = trunk(c, shape.expanded, shape.analysis_blocks)
+        self.ga_out = nn.Linear(4 * c, LATENTS)
+        self.gs_in, self.gs_level = nn.Linear(inputs, c), ByLevel(c)
+        self.gs_trunk = trunk(c, shape.expanded, shape.blocks)
+        self.gs_out = nn.Linear(c, 96)
+        for linear in (self.ga_out, self.gs_out):
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        self.ha_d0, self.ha_dw1, self.ha_d1 = nn.Linear(LATENTS, h), Depthwise(h), nn.Linear(h, h)
+        self.ha_down1, self.ha_down2 = nn.Linear(4 * h, h), nn.Linear(4 * h, HYPER)
+        self.ha_level = ByLevel(HYPER)
+        self.hs_up1, self.hs_dw1, self.hs_d1 = nn.Linear(HYPER, 4 * h), Depthwise(h), nn.Linear(h, h)
+        self.hs_up2, self.hs_dw2, self.hs_d2 = nn.Linear(h, 4 * h), Depthwise(h), nn.Linear(h, h)
+        self.hs_scale, self.hs_mean = nn.Linear(h, LATENTS), nn.Linear(h, LATENTS)
+        with torch.no_grad():
+            self.hs_mean.weight.mul_(0.1)
+            self.hs_mean.bias.zero_()
+        self.gain = ByLevel(LATENTS)
+        """Natural logarithm of a latent's step over that of the level."""
+        self.shift = ByLevel(LATENTS)
+        """What is added to the scale index."""
+        self.z_scale = ByLevel(HYPER)
+        """Scale index of the hyper-latents, over a start of 20."""
+
+    def steps(self):
+        """`[32, 256]`: quantiser steps in units of a coefficient."""
+        base = torch.tensor([step_of(level) for level in range(LEVELS)], device=self.gain.rows.device)
+        return base[:, None] * self.gain.table().exp()
+
+    def shifts(self):
+        """`[32, 256]`: what is added to the scale index at a level."""
+        return self.shift.table() - (SCALES - 1) / 10 * self.steps().log2()
+
+    def analysis(self, x, p, level):
+        """Packed pictures to latents `[N, H/16, W/16, 256]`, in units of 128 coefficients."""
+        d = x if p is None else signed(x - p)
+        y = self.ga_lin(group2(d))
+        f = self.ga_in(x if p is None else torch.cat([x, p], -1))
+        f = signed(f + self.ga_level.table()[level][:, None, None])
+        for block in self.ga_trunk:
+            f = block(f)
+        return y + self.ga_out(group2(f))
+
+    def hyper_analysis(self, y, level):
+        """Latents to hyper-latents before rounding, `[N, H/64, W/64, 32]`."""
+        f = relu(self.ha_d0(signed(y)))
+        f = relu(self.ha_d1(self.ha_dw1(f)))
+        f = relu(self.ha_down1(group2(f)))
+        f = self.ha_down2(group2(f)) + self.ha_level.table()[level][:, None, None]
+        return signed(f) * 2
+
+    def hyper_synthesis(self, z, level, rows, columns):
+        """Hyper-latents `[N, 1, W, 32]` to scale index and mean (in steps of the level)."""
+        f = shuffle2(relu(self.hs_up1(signed(z / 2))))
+        f = relu(self.hs_d1(self.hs_dw1(f)))
+        f = shuffle2(relu(self.hs_up2(f)))[:, :rows, :columns]
+        f = relu(self.hs_d2(self.hs_dw2(f)))
+        index = signed(self.hs_scale(f)) * 8 + self.shifts()[level][:, None, None]
+        return index, signed(self.hs_mean(f)) * UNIT / self.steps()[level][:, None, None]
+
+    def synthesis(self, y, p, level):
+        """Dequantised latents to a picture in packed units."""
+        r = shuffle2(signed(self.gs_lin(signed(y))))
+        f = self.gs_in(r if p is None else torch.cat([r, p], -1))
+        f = signed(f + self.gs_level.table()[level][:, None, None])
+        for block in self.gs_trunk:
+            f = block(f)
+        x = r + signed(self.gs_out(f))
+        return (x if p is None else x + p).clamp(-8, 8 - 8 / UNIT)
+
+    def forward(self, x, p, level, hard=False):
+        """Picture, bits of latents and of hyper-latents of each slice.
+
+        A slice is 64 luma rows, here 8 rows of packed pictures, and knows of no other slice:
+        so damage stays where it is, and slices are decoded in parallel. `hard` counts the bits of
+        what is really coded; else those under uniform noise.
+        """
+        y = self.analysis(x, p, level)
+        z = self.hyper_analysis(y, level)
+        z_hat = through(z)
+        z_index = 20 + self.z_scale.table()[level][:, None, None]
+        z_bits = bits(z_hat if hard else noisy(z), 0.0, z_index).sum((1, 2, 3))
+        index, mean = self.hyper_synthesis(z_hat, level, y.shape[1], y.shape[2])
+        steps = self.steps()[level][:, None, None]
+        q = y * UNIT / steps
+        q_hat = through(q)
+        y_bits = bits(q_hat if hard else noisy(q), mean, index).sum((1, 2, 3))
+        return self.synthesis(q_hat * steps / UNIT, p, level), y_bits, z_bits
+
+
+def through(x):
+    """Rounds; the gradient passes."""
+    return x + (x.round() - x).detach()
+
+
+def noisy(x):
+    """Uniform noise in place of rounding."""
+    return x + torch.rand_like(x) - 0.5
+
+
+def bits(q, mean, index):
+    """Bits of integers under a Laplace distribution; scale index as in tables/laplace.bin."""
+    scale = 0.04 * torch.exp2(index.clamp(0, SCALES - 1) * (10 / (SCALES - 1)))
+    d = (q - mean).abs()
+    inner = 1 - 0.5 * (torch.exp(-(0.5 - d).clamp(min=0) / scale) + torch.exp(-(0.5 + d) / scale))
+    # In the tails the logarithm itself is written down: the difference would lose all digits.
+    outer = -(d - 0.5).clamp(min=0) / scale + torch.log(-torch.expm1(-1 / scale)) - math.log(2)
+    log = torch.where(d < 0.5, torch.log(inner.clamp(min=1e-9)), outer)
+    # The escape of the coder keeps what is unlikely at some forty bits.
+    return (-log / math.log(2)).clamp(max=40)

@@ -1,0 +1,146 @@
+"""Frames with their motion-compensated predictions, for the inter stage.
+
+Sources are the training clips, and photographs that are panned and zoomed. References are
+what the intra networks make of the frame before, at a random level; the predictions are
+those of the codec itself (`cargo build --release -p gstneural-codec --example predict`).
+With `--closed` references come from the codec's own predicted frames instead (the frames
+that `gst-neural` decodes), so that the networks learn on what they will really see.
+"""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from frames import CLIPS, clip_frames, packed, photos, split_i420, yuv420
+from nets import LEVELS, TIERS, UNIT, Codec, step_of
+
+ROOT = Path(__file__).resolve().parents[3]
+PANNED = 3
+"""Pairs from a photograph."""
+SIZE = (512, 320)
+
+
+def lambda_of(level):
+    """What a bit of a vector is worth in absolute differences, as the encoder sets it."""
+    return max(1, round(1.2 * step_of(level)))
+
+
+def panned(data, split, random):
+    """Pairs (frame, frame before) cut from moving boxes over photographs."""
+    found = []
+    for path in photos(data, split):
+        with Image.open(path) as image:
+            image = image.convert("RGB")
+            for _ in range(PANNED):
+                scale = random.uniform(1.3, 3.5)
+                width, height = (side * scale for side in SIZE)
+                zoom = 1 + random.normal() * 0.004
+                move = random.normal(size=2) * 3 * scale
+                room = np.array(image.size) - (width * 1.02, height * 1.02) - np.abs(move)
+                if (room < 1).any():
+                    continue
+                x, y = random.random(2) * room + np.maximum(0, -move)
+                both = []
+                for dx, dy, z in ((0, 0, 1.0), (*move, zoom)):
+                    box = (x + dx, y + dy, x + dx + width * z, y + dy + height * z)
+                    box = (max(0, box[0]), max(0, box[1]), min(image.width, box[2]), min(image.height, box[3]))
+                    both.append(yuv420(np.asarray(image.resize(SIZE, Image.Resampling.BICUBIC, box=box))))
+                found.append(tuple(both))
+    return found
+
+
+def filmed(data, random, split):
+    """Pairs (frame, an earlier frame) of the training clips; validation is their last tenth."""
+    found = []
+    for name, size, start, seconds in CLIPS:
+        frames = clip_frames(data, name, size, start, seconds)
+        cut = int(len(frames) * 0.9)
+        where = range(4, cut, 5) if split == "train" else range(cut + 4, len(frames), 24)
+        for n in where:
+            gap = int(random.choice((1, 1, 1, 2, 3)))
+            found.append((frames[n], frames[n - gap]))
+    return found
+
+
+@torch.no_grad()
+def coded(net, planes, level):
+    """What the intra networks make of a picture: planes of the same size."""
+    height, width = planes[0].shape
+    pad = [(0, -height % 64), (0, -width % 64)]
+    half = [(0, pad[0][1] // 2), (0, pad[1][1] // 2)]
+    y, u, v = (np.pad(p, h, "edge")[None] for p, h in zip(planes, (pad, half, half)))
+    x = (torch.from_numpy(packed(y, u, v)).float() * 8 - 1024) / UNIT
+    _, rows, columns, _ = x.shape
+    out, _, _ = net(x.reshape(-1, 8, columns, 96), None, torch.full((rows // 8,), level), hard=True)
+    out = out.reshape(rows, columns, 96)
+    samples = ((out.numpy() * UNIT + 1024) / 8).round().clip(0, 255).astype(np.uint8)
+
+    def plane(part, side):
+        part = part.reshape(rows, columns, side, side).transpose(0, 2, 1, 3)
+        return part.reshape(rows * side, columns * side)
+
+    y, u, v = plane(samples[..., :64], 8), plane(samples[..., 64:80], 4), plane(samples[..., 80:], 4)
+    return y[:height, :width], u[: height // 2, : width // 2], v[: height // 2, : width // 2]
+
+
+def predicted(sources, references, levels):
+    """The codec's predictions of `sources` from `references`, all of one size."""
+    program = ROOT / "target" / "release" / "examples" / "predict"
+    if not program.exists():
+        raise SystemExit("build it first: cargo build --release -p gstneural-codec --example predict")
+    height, width = sources[0][0].shape
+    out = [None] * len(sources)
+    for level in sorted(set(levels)):
+        which = [i for i, l in enumerate(levels) if l == level]
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / name for name in ("source", "reference", "out")]
+            for path, frames in zip(paths, (sources, references)):
+                path.write_bytes(b"".join(p.tobytes() for i in which for p in frames[i]))
+            command = [program, str(width), str(height), *paths, str(lambda_of(level))]
+            subprocess.run(command, check=True)
+            raw = np.frombuffer(paths[2].read_bytes(), np.uint8)
+            for i, planes in zip(which, split_i420(raw, width, height)):
+                out[i] = planes
+    return out
+
+
+def make(data, work, split, tier):
+    """Sources, predictions and levels of one split."""
+    random = np.random.default_rng(7 if split == "train" else 8)
+    torch.manual_seed(7)
+    net = Codec(TIERS[tier], inter=False)
+    saved = torch.load(Path(work) / f"codec-{tier}-intra.pt", map_location="cpu", weights_only=True)
+    net.load_state_dict(saved["average"])
+    both = filmed(data, random, split) + panned(data, split, random)
+    sizes = sorted({s[0].shape for s, _ in both})
+    sources, predictions, levels = [], [], []
+    for size in sizes:
+        some = [pair for pair in both if pair[0][0].shape == size]
+        at = [int(level) for level in random.integers(0, LEVELS, len(some))]
+        references = [coded(net, before, level) for (_, before), level in zip(some, at)]
+        sources += [s for s, _ in some]
+        predictions += predicted([s for s, _ in some], references, at)
+        levels += at
+    return sources, predictions, levels
+
+
+def pairs(data, work, split, tier="small"):
+    """(sources, predictions) and the level of each, cached in `work`."""
+    cache = Path(work) / f"codec-{tier}-pairs-{split}.npz"
+    if not cache.exists():
+        sources, predictions, levels = make(data, work, split, tier)
+        part = cache.with_suffix(".tmp.npz")
+        arrays = {"levels": np.array(levels)}
+        for name, pictures in (("s", sources), ("p", predictions)):
+            arrays |= {f"{name}{i}{c}": p for i, planes in enumerate(pictures) for c, p in zip("yuv", planes)}
+        np.savez(part, **arrays)
+        part.rename(cache)
+    with np.load(cache) as arrays:
+        levels = arrays["levels"]
+        return [
+            [tuple(arrays[f"{name}{i}{c}"] for c in "yuv") for i in range(len(levels))] for name in "sp"
+        ], levels
