@@ -1,0 +1,131 @@
+//! Latents of a slice as symbols: which table each takes, and which integer to take.
+
+use crate::{
+    CodecError, Result,
+    nets::HYPER,
+    rans::{Decoder, Encoder, TableSet},
+};
+
+/// The greatest magnitude of a hyper-latent.
+const MAX_HYPER: u32 = 127;
+/// Tables of a scale, one for each offset of the mean.
+const OFFSETS: u8 = 4;
+
+/// What 1/256 bit costs in squares of 1/256 step: 0.13 squared steps a bit, with which the networks
+/// are trained.
+const PRICE: i64 = 33;
+
+/// Table, integer part of the mean and whether values are mirrored, for a latent of scale `index`
+/// (1 to 47) and mean `mean` in eighths.
+#[inline]
+fn place(index: u8, mean: i16) -> (u8, i32, bool) {
+    let base = (i32::from(mean) + 4) >> 3;
+    let fraction = i32::from(mean) - 8 * base;
+    let offset = fraction.unsigned_abs().min(3) as u8;
+    (OFFSETS * index + offset, base, fraction < 0)
+}
+
+/// The integer nearest to a mean in eighths: the value of a latent that is not coded.
+#[inline]
+fn nearest(mean: i16) -> i32 {
+    (i32::from(mean) + 4) >> 3
+}
+
+/// Codes hyper-latents, `[positions][HYPER]`, with the scale index of each channel.
+pub(crate) fn write_hyper(out: &mut Encoder, tables: &TableSet, scales: &[u8; HYPER], z: &[i8]) {
+    for position in z.chunks(HYPER) {
+        for (&v, &scale) in position.iter().zip(scales) {
+            out.put_signed(tables, OFFSETS * scale, v.into());
+        }
+    }
+}
+
+/// Decodes hyper-latents into `z`.
+///
+/// # Errors
+/// [`CodecError::Field`] if one is out of range: the slice is damaged.
+pub(crate) fn read_hyper(
+    d: &mut Decoder<'_>,
+    tables: &TableSet,
+    scales: &[u8; HYPER],
+    z: &mut [i8],
+) -> Result<()> {
+    for position in z.chunks_mut(HYPER) {
+        for (to, &scale) in position.iter_mut().zip(scales) {
+            let v = d.get_signed(tables, tables.decode_table(OFFSETS * scale));
+            if v.unsigned_abs() > MAX_HYPER {
+                return Err(CodecError::Field {
+                    what: "hyper-latent",
+                    value: v.unsigned_abs().into(),
+                });
+            }
+            *to = v as i8;
+        }
+    }
+    Ok(())
+}
+
+/// Codes latents that have been chosen by [`choose`].
+pub(crate) fn write(out: &mut Encoder, tables: &TableSet, index: &[u8], mean: &[i16], q: &[i16]) {
+    for ((&index, &mean), &q) in index.iter().zip(mean).zip(q) {
+        if index == 0 {
+            continue;
+        }
+        let (table, base, mirrored) = place(index, mean);
+        let v = i32::from(q) - base;
+        out.put_signed(tables, table, if mirrored { -v } else { v });
+    }
+}
+
+/// Decodes latents into `q`. What does not fit 16 bits is limited; only damage makes it so.
+pub(crate) fn read(
+    d: &mut Decoder<'_>,
+    tables: &TableSet,
+    index: &[u8],
+    mean: &[i16],
+    q: &mut [i16],
+) {
+    for ((&index, &mean), q) in index.iter().zip(mean).zip(q) {
+        if index == 0 {
+            *q = nearest(mean) as i16;
+            continue;
+        }
+        let (table, base, mirrored) = place(index, mean);
+        let v = d.get_signed(tables, tables.decode_table(table));
+        let v = if mirrored { v.saturating_neg() } else { v };
+        *q = base.saturating_add(v).clamp(-32767, 32767) as i16;
+    }
+}
+
+/// Chooses the integers of latents: of the nearest one and the next one towards the mean, the one
+/// whose squared error plus the price of its bits is less.
+///
+/// `y` are latents in 1/64, `steps` the steps of one position's latents in 1/16. An error of a step
+/// counts the same in all latents: that is what makes their steps the best ones.
+pub(crate) fn choose(
+    tables: &TableSet,
+    (index, mean): (&[u8], &[i16]),
+    y: &[i32],
+    steps: &[i32],
+    q: &mut [i16],
+) {
+    let each = index.iter().zip(mean).zip(y).zip(q);
+    for ((((&index, &mean), &y), q), &step) in each.zip(steps.iter().cycle()) {
+        let base = nearest(mean);
+        // In 1/256 of a step.
+        let wanted = (i64::from(y) * 64 / i64::from(step.max(1))).clamp(-(1 << 23), 1 << 23) as i32;
+        let near = ((wanted + 128) >> 8).clamp(-32767, 32767);
+        if index == 0 || near == base {
+            *q = base as i16;
+            continue;
+        }
+        let (table, _, mirrored) = place(index, mean);
+        let cost = |v: i32| {
+            let error = i64::from(wanted - 256 * v);
+            let coded = if mirrored { base - v } else { v - base };
+            error * error + PRICE * i64::from(tables.signed_cost(table, coded))
+        };
+        let other = near + (base - near).signum();
+        *q = if cost(other) < cost(near) { other } else { near } as i16;
+    }
+}

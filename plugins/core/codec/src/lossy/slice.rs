@@ -1,0 +1,322 @@
+//! A slice of a lossy frame: its vectors, hyper-latents, latents.
+
+use std::{ops::Range, sync::Mutex};
+
+use super::latents;
+use crate::{
+    Format, Picture, Plane, Result,
+    motion::{
+        BLOCK, Field, Halves, Kernels as MotionKernels, Reference, SearchConfig, compensate, search,
+    },
+    nets::{
+        AnalysisWorkspace, DecoderNets, EncoderNets, HYPER, HyperAnalysisWorkspace, HyperWorkspace,
+        Kernels, Kind, Level, Model, SynthesisWorkspace,
+    },
+    rans::{Decoder, Encoder, TableSet},
+};
+
+/// Latent rows that one row of hyper-latents stands for.
+const HYPER_ROWS: usize = 4;
+
+/// Buffers for a slice, used again for the next one.
+#[derive(Debug, Default)]
+struct Workspace {
+    hyper: HyperWorkspace,
+    synthesis: SynthesisWorkspace,
+    analysis: AnalysisWorkspace,
+    hyper_analysis: HyperAnalysisWorkspace,
+    z: Vec<i8>,
+    y: Vec<i32>,
+    q: Vec<i16>,
+    index: Vec<u8>,
+    mean: Vec<i16>,
+    symbols: Encoder,
+}
+
+/// Codes and decodes slices with the networks of a model.
+#[derive(Debug)]
+pub(crate) struct Coder {
+    kernels: Kernels,
+    idle: Mutex<Vec<Workspace>>,
+}
+
+impl Default for Coder {
+    fn default() -> Self {
+        Self {
+            kernels: Kernels::best(),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+}
+
+/// What a slice is predicted from.
+#[derive(Debug, Clone)]
+pub(crate) struct Predicted {
+    pub(crate) field: Field,
+    /// The slice's rows as a picture.
+    pub(crate) picture: Picture,
+    /// Sums of absolute differences, of luma and its prediction, and of luma and its mean in blocks
+    /// of 16x16.
+    pub(crate) costs: [u64; 2],
+}
+
+/// The format of a slice of `rows` as a picture of its own.
+pub(crate) fn slice_format(format: Format, rows: &Range<usize>) -> Format {
+    Format {
+        height: rows.len() as u32,
+        ..format
+    }
+}
+
+/// The rows of a slice as a picture of their own.
+pub(crate) fn cut(picture: &Picture, rows: &Range<usize>) -> Picture {
+    let format = slice_format(picture.format, rows);
+    let planes = picture.planes.iter().enumerate().map(|(p, plane)| {
+        let (width, height) = format.plane_size(p);
+        let top = top_of(format, p, rows);
+        let samples = plane.samples.get(top * width..(top + height) * width);
+        Plane {
+            width,
+            height,
+            samples: samples.unwrap_or_default().to_vec(),
+        }
+    });
+    Picture {
+        format,
+        planes: planes.collect(),
+    }
+}
+
+/// First row of a slice in plane `p`.
+fn top_of(format: Format, p: usize, rows: &Range<usize>) -> usize {
+    let (_, down) = format.chroma.shifts();
+    rows.start >> if p == 0 { 0 } else { down }
+}
+
+/// The prediction of a slice by vectors.
+fn compensated(format: Format, rows: &Range<usize>, field: &Field, from: &Reference) -> Picture {
+    let kernels = MotionKernels::best();
+    let mut out = Picture::grey(slice_format(format, rows));
+    for (p, (plane, from)) in out.planes.iter_mut().zip(&from.planes).enumerate() {
+        let shifts = if p == 0 { (0, 0) } else { format.chroma.shifts() };
+        let (width, height) = (plane.width, plane.height);
+        let put = |x: usize, y: usize, row: &[u16]| {
+            if y < height {
+                let at = y * width + x;
+                if let Some(to) = plane.samples.get_mut(at..at + row.len()) {
+                    to.copy_from_slice(row);
+                }
+            }
+        };
+        compensate(&kernels, from, field, rows.start, shifts, format.max(), put);
+    }
+    out
+}
+
+/// Finds the vectors of a slice, and what they predict.
+pub(crate) fn predict(
+    picture: &Picture,
+    rows: &Range<usize>,
+    (reference, halves): (&Reference, &Halves),
+    config: &SearchConfig,
+    hint: Option<&Field>,
+) -> Option<Predicted> {
+    let luma = picture.planes.first()?;
+    let kernels = MotionKernels::best();
+    let field = search(&kernels, luma, halves, rows.start, rows.len(), config, hint);
+    let predicted = compensated(picture.format, rows, &field, reference);
+    let costs = costs(luma, rows, predicted.planes.first()?);
+    Some(Predicted {
+        field,
+        picture: predicted,
+        costs,
+    })
+}
+
+/// Absolute differences of luma rows from their prediction, and from the means of their blocks.
+fn costs(luma: &Plane, rows: &Range<usize>, predicted: &Plane) -> [u64; 2] {
+    let mut out = [0u64; 2];
+    for y in rows.clone() {
+        let row = luma.row(y);
+        let other = predicted.row(y - rows.start);
+        let differences = row.iter().zip(other).map(|(a, b)| u64::from(a.abs_diff(*b)));
+        out[0] += differences.sum::<u64>();
+    }
+    for top in rows.clone().step_by(BLOCK) {
+        let height = BLOCK.min(rows.end - top);
+        for left in (0..luma.width).step_by(BLOCK) {
+            let block = (top..top + height).flat_map(|y| {
+                let row = luma.row(y);
+                &row[left..row.len().min(left + BLOCK)]
+            });
+            let count = (height * BLOCK.min(luma.width - left)) as u64;
+            let sum: u64 = block.clone().map(|&v| u64::from(v)).sum();
+            let mean = (sum / count) as u16;
+            out[1] += block.map(|v| u64::from(v.abs_diff(mean))).sum::<u64>();
+        }
+    }
+    out
+}
+
+/// What encoder and decoder know of a slice.
+#[derive(Debug, Clone)]
+pub(crate) struct SliceJob<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) format: Format,
+    pub(crate) rows: Range<usize>,
+    pub(crate) level: Level,
+}
+
+impl SliceJob<'_> {
+    /// Rows and columns of latents.
+    fn latents(&self) -> [usize; 2] {
+        [self.rows.len(), self.format.width as usize].map(|n| n.div_ceil(16))
+    }
+
+    /// Rows and columns of hyper-latents.
+    fn hyper(&self) -> [usize; 2] {
+        self.latents().map(|n| n.div_ceil(HYPER_ROWS))
+    }
+}
+
+/// Luma rows of a reference that vectors of a slice and their filters reach.
+pub(crate) fn rows_looked_at(field: &Field, rows: &Range<usize>, height: usize) -> Range<usize> {
+    let reach = field.vectors.iter().map(|v| isize::from(v.y >> 2));
+    let (up, down) = reach.fold((0, 0), |(a, b): (isize, isize), y| (a.min(y), b.max(y)));
+    let last = height.saturating_sub(1);
+    // The filter takes 2 rows above and 3 below; vectors may point outside of the picture.
+    let first = rows.start.saturating_add_signed(up - 2).min(last);
+    let end = rows.end.next_multiple_of(BLOCK).saturating_add_signed(down + 4);
+    first..end.clamp(first + 1, last + 1)
+}
+
+impl Coder {
+    fn with<T>(&self, work: impl FnOnce(&mut Workspace) -> T) -> T {
+        let lock = || self.idle.lock().unwrap_or_else(|e| e.into_inner());
+        let mut workspace = lock().pop().unwrap_or_default();
+        let out = work(&mut workspace);
+        lock().push(workspace);
+        out
+    }
+
+    /// Codes a slice of `picture`: its bytes, and what the decoder will see.
+    pub(crate) fn encode(
+        &self,
+        job: &SliceJob<'_>,
+        picture: &Picture,
+        predicted: Option<&Predicted>,
+    ) -> Result<(Vec<u8>, Picture)> {
+        let kind = if predicted.is_some() { Kind::Inter } else { Kind::Intra };
+        let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
+        let source = cut(picture, &job.rows);
+        let prediction = predicted.map(|p| &p.picture);
+        let tables = TableSet::laplace();
+        self.with(|w| {
+            let mut symbols = std::mem::take(&mut w.symbols);
+            symbols.clear();
+            if let Some(p) = predicted {
+                p.field.write(&mut symbols, tables);
+            }
+            self.choose(job, nets, analysis, &source, prediction, w)?;
+            latents::write_hyper(&mut symbols, tables, nets.hyper_indices(job.level), &w.z);
+            latents::write(&mut symbols, tables, &w.index, &w.mean, &w.q);
+            let bytes = symbols.finish(tables);
+            w.symbols = symbols;
+            Ok((bytes?, self.synthesise(job, nets, prediction, w)?))
+        })
+    }
+
+    /// Analysis: leaves hyper-latents, scales, means and the chosen latents in `w`.
+    fn choose(
+        &self,
+        job: &SliceJob<'_>,
+        nets: &DecoderNets,
+        analysis: &EncoderNets,
+        source: &Picture,
+        prediction: Option<&Picture>,
+        w: &mut Workspace,
+    ) -> Result<()> {
+        let [rows, columns] = job.latents();
+        let [z_rows, z_columns] = job.hyper();
+        let n = nets.latents();
+        w.y.resize(rows * columns * n, 0);
+        w.z.resize(z_rows * z_columns * HYPER, 0);
+        let k = &self.kernels;
+        analysis.analyse(k, job.level, source, prediction, &mut w.y, 1, &mut w.analysis)?;
+        let bands = w.y.chunks(HYPER_ROWS * columns * n);
+        for (y, z) in bands.zip(w.z.chunks_mut(z_columns * HYPER)) {
+            let size = [y.len() / (columns * n), columns];
+            analysis.hyper_analyse(k, job.level, size, y, z, &mut w.hyper_analysis)?;
+        }
+        self.spread(job, nets, w)?;
+        w.q.resize(w.y.len(), 0);
+        let steps = nets.steps(job.level);
+        let spread = (&w.index[..], &w.mean[..]);
+        latents::choose(TableSet::laplace(), spread, &w.y, steps, &mut w.q);
+        Ok(())
+    }
+
+    /// Scales and means of the latents from the hyper-latents in `w`.
+    fn spread(&self, job: &SliceJob<'_>, nets: &DecoderNets, w: &mut Workspace) -> Result<()> {
+        let [rows, columns] = job.latents();
+        let [_, z_columns] = job.hyper();
+        let n = nets.latents();
+        w.index.resize(rows * columns * n, 0);
+        w.mean.resize(rows * columns * n, 0);
+        let band = HYPER_ROWS * columns * n;
+        let bands = w.index.chunks_mut(band).zip(w.mean.chunks_mut(band));
+        for ((index, mean), z) in bands.zip(w.z.chunks(z_columns * HYPER)) {
+            let size = [index.len() / (columns * n), columns];
+            nets.hyper(&self.kernels, job.level, size, z, &mut w.hyper, index, mean)?;
+        }
+        Ok(())
+    }
+
+    /// The slice's picture from the latents in `w`.
+    fn synthesise(
+        &self,
+        job: &SliceJob<'_>,
+        nets: &DecoderNets,
+        prediction: Option<&Picture>,
+        w: &mut Workspace,
+    ) -> Result<Picture> {
+        let mut out = Picture::grey(slice_format(job.format, &job.rows));
+        let (k, level) = (&self.kernels, job.level);
+        nets.synthesise(k, level, &w.q, prediction, &mut out, 1, &mut w.synthesis)?;
+        Ok(out)
+    }
+
+    /// Decodes a slice: its rows, and which luma rows of the reference they depend on.
+    ///
+    /// # Errors
+    /// Whatever shows that the bytes are damaged.
+    pub(crate) fn decode(
+        &self,
+        job: &SliceJob<'_>,
+        bytes: &[u8],
+        reference: Option<&Reference>,
+    ) -> Result<(Picture, Option<Range<usize>>)> {
+        let kind = if reference.is_some() { Kind::Inter } else { Kind::Intra };
+        let nets = job.model.decoder(kind)?;
+        let tables = TableSet::laplace();
+        let mut d = Decoder::new(bytes)?;
+        let (mut prediction, mut looked_at) = (None, None);
+        if let Some(reference) = reference {
+            let (width, height) = (job.format.width as usize, job.format.height as usize);
+            let field = Field::read(&mut d, tables, width, job.rows.len())?;
+            looked_at = Some(rows_looked_at(&field, &job.rows, height));
+            prediction = Some(compensated(job.format, &job.rows, &field, reference));
+        }
+        self.with(|w| {
+            let [z_rows, z_columns] = job.hyper();
+            w.z.resize(z_rows * z_columns * HYPER, 0);
+            latents::read_hyper(&mut d, tables, nets.hyper_indices(job.level), &mut w.z)?;
+            self.spread(job, nets, w)?;
+            w.q.resize(w.index.len(), 0);
+            latents::read(&mut d, tables, &w.index, &w.mean, &mut w.q);
+            d.finish()?;
+            let picture = self.synthesise(job, nets, prediction.as_ref(), w)?;
+            Ok((picture, looked_at))
+        })
+    }
+}
