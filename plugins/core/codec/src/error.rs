@@ -72,6 +72,29 @@ pub enum CodecError {
         /// The stream's.
         expected: String,
     },
+    /// A tensor of a model file that is missing or cannot be used.
+    #[error("model file, tensor {name}: {reason}")]
+    Tensor {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The model has no networks of this kind.
+    #[error("the model has no networks for {0}")]
+    NoNetworks(&'static str),
+    /// The networks give other numbers here than where the model was made.
+    #[error(
+        "the {kind} networks of the model give {found}, {stated} is stated: the file is damaged or was made by a program with other arithmetic"
+    )]
+    Conformance {
+        /// Which networks.
+        kind: &'static str,
+        /// SHA-256 of their results here, in hexadecimal.
+        found: String,
+        /// What the model says.
+        stated: String,
+    },
     /// A setting out of its range.
     #[error("{what} is {value}; it must be {range}")]
     Setting {

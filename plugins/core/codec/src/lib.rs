@@ -27,6 +27,7 @@ mod encoder;
 mod error;
 pub mod lossless;
 pub mod motion;
+pub mod nets;
 mod parallel;
 mod picture;
 pub mod rans;

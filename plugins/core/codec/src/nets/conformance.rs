@@ -1,0 +1,82 @@
+//! The check that networks give the same numbers everywhere.
+
+use sha2::{Digest, Sha256};
+
+use super::{DecoderNets, HYPER, HyperWorkspace, Kernels, Kind, Level, SynthesisWorkspace, layout};
+use crate::{Format, Picture, Result, bitstream::Chroma};
+
+/// A picture whose last rows and columns of positions are cut.
+pub(super) const FORMAT: Format = Format {
+    width: 91,
+    height: 75,
+    chroma: Chroma::C420,
+    depth: 8,
+};
+const LEVELS: [u8; 3] = [0, 16, 31];
+
+/// The numbers that the networks are tried with: Marsaglia's xorshift64 (13, 7, 17).
+#[derive(Debug, Clone)]
+pub(super) struct Xorshift(pub(super) u64);
+
+impl Xorshift {
+    /// The state at the start.
+    pub(super) const START: u64 = 88172645463325252;
+
+    /// A number of 0 to `n - 1`.
+    pub(super) fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n
+    }
+
+    /// A number of `-most` to `most`.
+    pub(super) fn around(&mut self, most: u64) -> i64 {
+        self.below(2 * most + 1) as i64 - most as i64
+    }
+}
+
+/// SHA-256 of what networks give for invented inputs.
+///
+/// For levels 0, 16 and 31, of one generator: hyper-latents of -40 to 40 give indices (bytes) and
+/// means (16 bits little endian); then values of -4 to 4 as quantised latents and, for inter
+/// pictures, samples of 0 to 255 as prediction give a picture of 91x75 (bytes). All in the order of
+/// memory; planes are Y, U, V.
+pub(super) fn hash(nets: &DecoderNets) -> Result<[u8; 32]> {
+    let kernels = Kernels::best();
+    let mut random = Xorshift(Xorshift::START);
+    let mut hash = Sha256::new();
+    let mut picture = Picture::grey(FORMAT);
+    let mut prediction = (nets.kind == Kind::Inter).then(|| Picture::grey(FORMAT));
+    let (rows, columns) = layout::latent_size(&picture)?;
+    let n = rows * columns * nets.latents();
+    let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
+    let mut hyper = HyperWorkspace::default();
+    let mut synthesis = SynthesisWorkspace::default();
+    for level in LEVELS {
+        let level = Level::new(level)?;
+        let z = rows.div_ceil(4) * columns.div_ceil(4) * HYPER;
+        let z: Vec<i8> = (0..z).map(|_| random.around(40) as i8).collect();
+        let size = [rows, columns];
+        nets.hyper(
+            &kernels, level, size, &z, &mut hyper, &mut index, &mut mean8,
+        )?;
+        hash.update(&index);
+        mean8.iter().for_each(|m| hash.update(m.to_le_bytes()));
+        let q: Vec<i16> = (0..n).map(|_| random.around(4) as i16).collect();
+        for plane in prediction.iter_mut().flat_map(|p| &mut p.planes) {
+            plane.samples.fill_with(|| random.below(256) as u16);
+        }
+        nets.synthesise(
+            &kernels,
+            level,
+            &q,
+            prediction.as_ref(),
+            &mut picture,
+            1,
+            &mut synthesis,
+        )?;
+        hash.update(picture.to_bytes());
+    }
+    Ok(hash.finalize().into())
+}

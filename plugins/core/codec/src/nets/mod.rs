@@ -1,0 +1,45 @@
+//! Networks of the lossy profiles: integers only, so that every machine decodes the same.
+//!
+//! A picture (8-bit 4:2:0) becomes latents at 1/16 of its size, of which the entropy coder writes
+//! quantised values; hyper-latents at 1/64 tell it how they are spread. Weights come from a
+//! [`Model`] file. Activations are 16-bit in units of 1/8 of a sample, sums 32-bit; layouts are
+//! row by row with the channels of a position together.
+//!
+//! Decoding a frame takes [`DecoderNets::hyper`] for each slice, the entropy decoder, then
+//! [`DecoderNets::synthesise`]. Encoding: [`EncoderNets::analyse`], and
+//! [`EncoderNets::hyper_analyse`] for each slice.
+
+mod conformance;
+mod decoder;
+mod dense;
+mod depthwise;
+mod elementwise;
+mod encoder;
+mod file;
+mod kernels;
+mod layout;
+mod load;
+mod model;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+mod synthetic;
+mod trunk;
+
+pub use decoder::{DecoderNets, HyperWorkspace, SynthesisWorkspace};
+pub use encoder::{AnalysisWorkspace, EncoderNets, HyperAnalysisWorkspace};
+pub use kernels::Kernels;
+pub use model::{Kind, Level, Model};
+#[doc(hidden)]
+pub use synthetic::Sizes;
+
+/// Levels of quality.
+pub const LEVELS: usize = 32;
+/// Channels of hyper-latents.
+pub const HYPER: usize = 32;
+/// Channels of samples at 1/8 of the picture's size: 64 of luma, 16 each of U and V.
+const PIXELS: usize = 96;
+/// The greatest magnitude of an activation.
+const LIMIT: i16 = 2047;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! Models with invented weights, for tests and measurements.
+
+use super::{
+    HYPER, Kind, LEVELS, LIMIT, Model, PIXELS,
+    conformance::{self, Xorshift},
+    file::{self, SectionWriter},
+};
+use crate::Result;
+
+/// Sizes of a model with invented weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Channels of latents.
+    pub latents: usize,
+    /// Channels of the hyper networks.
+    pub hidden: usize,
+    /// Features.
+    pub features: usize,
+    /// Features within a block.
+    pub expanded: usize,
+    /// Blocks of the decoder.
+    pub blocks: usize,
+    /// Blocks of the encoder; none if it has no encoder at all.
+    pub encoder_blocks: Option<usize>,
+    /// Whether there are networks for inter pictures.
+    pub inter: bool,
+}
+
+struct Inventor {
+    random: Xorshift,
+    kind: &'static str,
+    section: SectionWriter,
+}
+
+impl Inventor {
+    /// Weights, biases and shift of `outputs` sums of `inputs` products each, as large as may be.
+    fn layer(&mut self, name: &str, dims: [usize; 2], outputs: usize, sets: usize) {
+        let inputs = dims[0] * dims[1] / outputs;
+        let most = ((1 << 24) / u64::from(LIMIT.unsigned_abs()) - 600) / inputs as u64;
+        let most = most.clamp(1, 8191);
+        // Outputs are about as large as inputs, if those are independent.
+        let gain = most as f64 * (inputs as f64 / 3.0).sqrt();
+        let shift = (gain.log2().round() as u8).clamp(1, 15);
+        let random = &mut self.random;
+        let weights = (0..dims[0] * dims[1]).map(|_| random.around(most) as i16);
+        let weights: Vec<i16> = weights.collect();
+        let half = 1 << (shift - 1);
+        let range = 20 << shift;
+        let bias = (0..sets * outputs).map(|_| half + random.around(range) as i32);
+        let bias: Vec<i32> = bias.map(|b| b.clamp(-1_000_000, 1_000_000)).collect();
+        let name = format!("{}.{name}", self.kind);
+        let bias_dims: &[usize] = if sets == 1 {
+            &[outputs]
+        } else {
+            &[sets, outputs]
+        };
+        self.section.put(&format!("{name}.w"), &dims, &weights);
+        self.section.put(&format!("{name}.b"), bias_dims, &bias);
+        self.section.put(&format!("{name}.s"), &[1], &[shift]);
+    }
+
+    fn dense(&mut self, name: &str, inputs: usize, outputs: usize) {
+        self.layer(name, [outputs, inputs], outputs, 1);
+    }
+
+    fn depthwise(&mut self, name: &str, channels: usize) {
+        self.layer(name, [9, channels], channels, 1);
+    }
+
+    fn trunk(&mut self, path: &str, sizes: &Sizes, blocks: usize) {
+        let (c, e) = (sizes.features, sizes.expanded);
+        let inputs = if self.kind == "inter" {
+            2 * PIXELS
+        } else {
+            PIXELS
+        };
+        self.layer(&format!("{path}.in"), [c, inputs], c, LEVELS);
+        for n in 0..blocks {
+            self.depthwise(&format!("{path}.{n}.dw"), c);
+            self.dense(&format!("{path}.{n}.up"), c, e);
+            self.dense(&format!("{path}.{n}.down"), e, c);
+        }
+    }
+
+    fn decoder(&mut self, sizes: &Sizes) {
+        let (m, h) = (sizes.latents, sizes.hidden);
+        self.dense("hs.up1", HYPER, 4 * h);
+        self.depthwise("hs.dw1", h);
+        self.dense("hs.d1", h, h);
+        self.dense("hs.up2", h, 4 * h);
+        self.depthwise("hs.dw2", h);
+        self.dense("hs.d2", h, h);
+        self.dense("hs.scale", h, m);
+        self.dense("hs.mean", h, m);
+        let kind = self.kind;
+        let random = &mut self.random;
+        let n = LEVELS * m;
+        let values: Vec<i16> = (0..n).map(|_| random.below(768) as i16).collect();
+        self.section
+            .put(&format!("{kind}.shift"), &[LEVELS, m], &values);
+        let values: Vec<i32> = (0..n).map(|_| random.below((1 << 19) + 1) as i32).collect();
+        self.section
+            .put(&format!("{kind}.inv"), &[LEVELS, m], &values);
+        let values: Vec<i32> = (0..n).map(|_| 1 + random.below(4000) as i32).collect();
+        self.section
+            .put(&format!("{kind}.step"), &[LEVELS, m], &values);
+        let values: Vec<u8> = (0..LEVELS * HYPER)
+            .map(|_| random.below(48) as u8)
+            .collect();
+        self.section
+            .put(&format!("{kind}.z"), &[LEVELS, HYPER], &values);
+        self.dense("gs.lin", m, 4 * PIXELS);
+        self.trunk("gs", sizes, sizes.blocks);
+        self.dense("gs.out", sizes.features, PIXELS);
+    }
+
+    fn encoder(&mut self, sizes: &Sizes, blocks: usize) {
+        let (m, h) = (sizes.latents, sizes.hidden);
+        self.dense("ga.lin", 4 * PIXELS, m);
+        self.trunk("ga", sizes, blocks);
+        self.dense("ga.out", 4 * sizes.features, m);
+        self.dense("ha.d0", m, h);
+        self.depthwise("ha.dw1", h);
+        self.dense("ha.d1", h, h);
+        self.dense("ha.down1", 4 * h, h);
+        self.layer("ha.down2", [HYPER, 4 * h], HYPER, LEVELS);
+    }
+}
+
+impl Model {
+    /// A model with invented weights, and its file.
+    ///
+    /// # Errors
+    /// [`crate::CodecError::Tensor`] if the sizes are beyond those of layers.
+    #[doc(hidden)]
+    pub fn synthetic(seed: u64, sizes: Sizes) -> Result<(Self, Vec<u8>)> {
+        let mut decoder = SectionWriter::default();
+        let mut encoder = SectionWriter::default();
+        let mut random = Xorshift(Xorshift::START ^ seed);
+        decoder.put("tier", &[1], &[1u8]);
+        let kinds = if sizes.inter {
+            &Kind::ALL[..]
+        } else {
+            &[Kind::Intra]
+        };
+        for kind in kinds {
+            let mut inventor = Inventor {
+                random,
+                kind: kind.name(),
+                section: decoder,
+            };
+            inventor.decoder(&sizes);
+            (decoder, inventor.section) = (inventor.section, encoder);
+            if let Some(blocks) = sizes.encoder_blocks {
+                inventor.encoder(&sizes, blocks);
+            }
+            (encoder, random) = (inventor.section, inventor.random);
+        }
+        let encoder = encoder.finish();
+        let unchecked = Self::build(&decoder.finish(), &encoder)?;
+        for &kind in kinds {
+            let hash = conformance::hash(unchecked.decoder(kind)?)?;
+            decoder.put(&format!("check.{}", kind.name()), &[32], &hash);
+        }
+        let file = file::write(&decoder.finish(), &encoder);
+        Ok((Self::parse(&file)?, file))
+    }
+}

@@ -1,0 +1,277 @@
+//! Whole networks and their files.
+
+use super::super::{
+    AnalysisWorkspace, HYPER, HyperAnalysisWorkspace, HyperWorkspace, Kernels, Kind, Level, Model,
+    Sizes, SynthesisWorkspace,
+    conformance::Xorshift,
+    file::{self, SectionWriter},
+};
+use crate::{CodecError, Format, Picture, bitstream::Chroma};
+
+const SMALL: Sizes = Sizes {
+    latents: 20,
+    hidden: 9,
+    features: 17,
+    expanded: 34,
+    blocks: 3,
+    encoder_blocks: Some(2),
+    inter: true,
+};
+const TINY: Sizes = Sizes {
+    latents: 2,
+    hidden: 1,
+    features: 1,
+    expanded: 2,
+    blocks: 1,
+    encoder_blocks: None,
+    inter: false,
+};
+
+fn picture(random: &mut Xorshift, width: u32, height: u32) -> Picture {
+    let mut picture = Picture::grey(Format {
+        width,
+        height,
+        chroma: Chroma::C420,
+        depth: 8,
+    });
+    for plane in &mut picture.planes {
+        plane.samples.fill_with(|| random.below(256) as u16);
+    }
+    picture
+}
+
+/// Everything that the networks give for a picture.
+fn all(model: &Model, kernels: &Kernels, kind: Kind, threads: usize) -> impl PartialEq + use<> {
+    let mut random = Xorshift(Xorshift::START);
+    let (decoder, encoder) = (model.decoder(kind).unwrap(), model.encoder(kind).unwrap());
+    let (mut hyper, mut synthesis) = (HyperWorkspace::default(), SynthesisWorkspace::default());
+    let mut analysis = AnalysisWorkspace::default();
+    let mut hyper_analysis = HyperAnalysisWorkspace::default();
+    let mut results = Vec::new();
+    // The buffers see another size each time.
+    for (width, height, level) in [
+        (150, 131, 3),
+        (16, 16, 31),
+        (91, 75, 0),
+        (1, 1, 9),
+        (150, 131, 3),
+    ] {
+        let level = Level::new(level).unwrap();
+        let (source, other) = (
+            picture(&mut random, width, height),
+            picture(&mut random, width, height),
+        );
+        let prediction = (kind == Kind::Inter).then_some(&other);
+        let [rows, columns] = [height, width].map(|n| (n as usize).div_ceil(16));
+        let n = rows * columns * decoder.latents();
+        let mut y = vec![0; n];
+        encoder
+            .analyse(
+                kernels,
+                level,
+                &source,
+                prediction,
+                &mut y,
+                threads,
+                &mut analysis,
+            )
+            .unwrap();
+        let z_len = rows.div_ceil(4) * columns.div_ceil(4) * HYPER;
+        let mut z = vec![0; z_len];
+        let size = [rows, columns];
+        encoder
+            .hyper_analyse(kernels, level, size, &y, &mut z, &mut hyper_analysis)
+            .unwrap();
+        let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
+        decoder
+            .hyper(kernels, level, size, &z, &mut hyper, &mut index, &mut mean8)
+            .unwrap();
+        let q: Vec<i16> = y.iter().map(|y| (y >> 8) as i16).collect();
+        let mut out = Picture::grey(source.format);
+        decoder
+            .synthesise(
+                kernels,
+                level,
+                &q,
+                prediction,
+                &mut out,
+                threads,
+                &mut synthesis,
+            )
+            .unwrap();
+        results.push((y, z, index, mean8, out));
+    }
+    results
+}
+
+#[test]
+fn neither_threads_nor_kernels_change_anything() {
+    let (model, _) = Model::synthetic(1, SMALL).unwrap();
+    for kind in Kind::ALL {
+        let want = all(&model, &Kernels::plain(), kind, 1);
+        for kernels in Kernels::all() {
+            for threads in [1, 2, 3, 7] {
+                let same = all(&model, &kernels, kind, threads) == want;
+                assert!(same, "{} with {threads} threads", kernels.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slice_depends_on_nothing_around_it() {
+    let (model, _) = Model::synthetic(2, SMALL).unwrap();
+    let nets = model.decoder(Kind::Intra).unwrap();
+    let (kernels, level) = (Kernels::best(), Level::new(5).unwrap());
+    let mut random = Xorshift(Xorshift::START);
+    let fresh = |workspace: &mut HyperWorkspace, z: &[i8]| {
+        let n = 4 * 6 * nets.latents();
+        let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
+        nets.hyper(
+            &kernels,
+            level,
+            [4, 6],
+            z,
+            workspace,
+            &mut index,
+            &mut mean8,
+        )
+        .unwrap();
+        (index, mean8)
+    };
+    let z: Vec<i8> = (0..2 * HYPER).map(|_| random.around(127) as i8).collect();
+    let want = fresh(&mut HyperWorkspace::default(), &z);
+    let mut used = HyperWorkspace::default();
+    fresh(&mut used, &[127; 2 * HYPER]);
+    assert!(fresh(&mut used, &z) == want);
+}
+
+#[test]
+fn a_missing_prediction_and_wrong_lengths_are_errors() {
+    let (model, _) = Model::synthetic(3, SMALL).unwrap();
+    let (kernels, level) = (Kernels::best(), Level::new(5).unwrap());
+    let mut workspace = SynthesisWorkspace::default();
+    let mut random = Xorshift(Xorshift::START);
+    let mut out = picture(&mut random, 30, 30);
+    let other = picture(&mut random, 30, 31);
+    let right = out.clone();
+    let q = vec![0; 4 * 20];
+    let mut run = |kind, q: &[i16], prediction| {
+        model.decoder(kind).unwrap().synthesise(
+            &kernels,
+            level,
+            q,
+            prediction,
+            &mut out,
+            1,
+            &mut workspace,
+        )
+    };
+    assert!(run(Kind::Intra, &q, None).is_ok());
+    assert!(run(Kind::Inter, &q, Some(&right)).is_ok());
+    assert!(run(Kind::Intra, &q, Some(&right)).is_err());
+    assert!(run(Kind::Inter, &q, None).is_err());
+    assert!(run(Kind::Inter, &q, Some(&other)).is_err());
+    assert!(run(Kind::Intra, &q[1..], None).is_err());
+    let deep = Picture::grey(Format {
+        depth: 10,
+        ..right.format
+    });
+    assert!(run(Kind::Inter, &q, Some(&deep)).is_err());
+    assert!(Level::new(32).is_err());
+    let (model, _) = Model::synthetic(3, TINY).unwrap();
+    assert!(model.decoder(Kind::Intra).is_ok());
+    assert!(model.decoder(Kind::Inter).is_err());
+    assert!(model.encoder(Kind::Intra).is_err());
+}
+
+#[test]
+fn extreme_latents_are_clipped() {
+    let (model, _) = Model::synthetic(4, SMALL).unwrap();
+    let nets = model.decoder(Kind::Intra).unwrap();
+    for value in [i16::MIN, i16::MAX] {
+        let q = vec![value; 4 * 20];
+        for kernels in Kernels::all() {
+            let mut out = picture(&mut Xorshift(Xorshift::START), 32, 32);
+            let mut workspace = SynthesisWorkspace::default();
+            let level = Level::new(31).unwrap();
+            nets.synthesise(&kernels, level, &q, None, &mut out, 1, &mut workspace)
+                .unwrap();
+            assert!(out.check(out.format).is_ok());
+        }
+    }
+}
+
+#[test]
+fn no_damage_to_a_file_passes_or_panics() {
+    let (_, file) = Model::synthetic(5, TINY).unwrap();
+    for n in 0..file.len() {
+        assert!(Model::parse(&file[..n]).is_err());
+    }
+    for bit in 0..8 * file.len() {
+        let mut damaged = file.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(Model::parse(&damaged).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn damage_under_a_right_checksum_does_not_panic() {
+    let (_, file) = Model::synthetic(6, TINY).unwrap();
+    let (decoder, encoder) = file::sections(&file).unwrap();
+    for n in 0..decoder.len() {
+        let cut = file::write(&decoder[..n], encoder);
+        assert!(Model::parse(&cut).is_err());
+    }
+    let mut random = Xorshift(Xorshift::START);
+    let mut unnoticed = 0;
+    for byte in 0..decoder.len() {
+        let mut damaged = decoder.to_vec();
+        // All of what is not weights, and some of those.
+        damaged[byte] ^= 1 << random.below(8);
+        unnoticed += usize::from(Model::parse(&file::write(&damaged, encoder)).is_ok());
+    }
+    // Only what the check does not compute with: the tier, and the tables of other levels.
+    let tables = 29 * (2 * 2 + 2 * 4 + 2 * 4) + 32 * 32 + 29 * 4;
+    assert!(
+        unnoticed <= tables + 100,
+        "{unnoticed} of {}",
+        decoder.len()
+    );
+}
+
+#[test]
+fn a_model_of_other_arithmetic_is_refused() {
+    let (_, file) = Model::synthetic(7, TINY).unwrap();
+    let (decoder, encoder) = file::sections(&file).unwrap();
+    let mut decoder = decoder.to_vec();
+    let last = decoder.len() - 1;
+    decoder[last] ^= 1;
+    let error = Model::parse(&file::write(&decoder, encoder)).unwrap_err();
+    assert!(
+        matches!(error, CodecError::Conformance { kind: "intra", .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("other arithmetic"));
+}
+
+#[test]
+fn names_and_shapes_are_told() {
+    let mut section = SectionWriter::default();
+    section.put("tier", &[1], &[1u8]);
+    let file = |s: &SectionWriter| file::write(&s.finish(), &[]);
+    assert_eq!(
+        Model::parse(&file(&section)).unwrap_err(),
+        CodecError::NoNetworks("any kind of picture")
+    );
+    section.put("intra.gs.lin.w", &[1, 1], &[1i16]);
+    let error = Model::parse(&file(&section)).unwrap_err().to_string();
+    assert!(error.contains("intra.hs.scale.w: missing"), "{error}");
+    section.put("tier", &[1], &[1u8]);
+    let error = Model::parse(&file(&section)).unwrap_err().to_string();
+    assert!(error.contains("tier: there are two"), "{error}");
+    let mut section = SectionWriter::default();
+    section.put::<u8>("a", &[1 << 31, 1 << 31, 1 << 31], &[]);
+    let error = Model::parse(&file(&section)).unwrap_err().to_string();
+    assert!(error.contains("too large"), "{error}");
+}
