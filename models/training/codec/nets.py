@@ -22,11 +22,12 @@ from torch import nn
 UNIT = 128.0
 LIMIT = 2047 / UNIT
 LEVELS = 32
-LATENTS = 256
+LATENTS = 384
 HYPER = 32
 SCALES = 48
 FINEST, COARSEST = 2.0, 128.0
 """Quantiser steps of levels 0 and 31, in sample units of an orthonormal transform."""
+ESCAPE_BITS = 26.0
 RATE_WEIGHT = 0.13
 """What a bit costs at a step of 1: lambda is this times the step squared (as in H.264)."""
 
@@ -132,7 +133,7 @@ def trunk(features, expanded, blocks):
 
 
 def cosine_basis():
-    """The 256 chosen rows of an orthonormal DCT over `group2` of packed pictures: `[256, 384]`."""
+    """An orthonormal DCT over `group2` of packed pictures, low frequencies first: `[384, 384]`."""
 
     def dct(n):
         k, x = np.arange(n)[:, None], np.arange(n)[None]
@@ -152,7 +153,7 @@ def cosine_basis():
             rows[row, :, offset : offset + side * side] = picture.reshape(4, side * side)
         return rows.reshape(keep, 384)
 
-    rows = np.concatenate([plane(8, 192, 0), plane(4, 32, 64), plane(4, 32, 80)])
+    rows = np.concatenate([plane(8, 256, 0), plane(4, 64, 64), plane(4, 64, 80)])
     return torch.from_numpy(rows.astype(np.float32))
 
 
@@ -199,16 +200,16 @@ class Codec(nn.Module):
         """Scale index of the hyper-latents, over a start of 20."""
 
     def steps(self):
-        """`[32, 256]`: quantiser steps in units of a coefficient."""
+        """`[32, 384]`: quantiser steps in units of a coefficient."""
         base = torch.tensor([step_of(level) for level in range(LEVELS)], device=self.gain.rows.device)
         return base[:, None] * self.gain.table().exp()
 
     def shifts(self):
-        """`[32, 256]`: what is added to the scale index at a level."""
+        """`[32, 384]`: what is added to the scale index at a level."""
         return self.shift.table() - (SCALES - 1) / 10 * self.steps().log2()
 
     def analysis(self, x, p, level):
-        """Packed pictures to latents `[N, H/16, W/16, 256]`, in units of 128 coefficients."""
+        """Packed pictures to latents `[N, H/16, W/16, 384]`, in units of 128 coefficients."""
         d = x if p is None else signed(x - p)
         y = self.ga_lin(group2(d))
         f = self.ga_in(x if p is None else torch.cat([x, p], -1))
@@ -259,7 +260,8 @@ class Codec(nn.Module):
         index, mean = self.hyper_synthesis(z_hat, level, y.shape[1], y.shape[2])
         steps = self.steps()[level][:, None, None]
         q = y * UNIT / steps
-        q_hat = through(q)
+        # What is expected to be zero (in steps from the mean) is not coded at all.
+        q_hat = torch.where(index < 0.5, mean.round().detach(), through(q))
         y_bits = bits(q_hat if hard else noisy(q), mean, index).sum((1, 2, 3))
         return self.synthesis(q_hat * steps / UNIT, p, level), y_bits, z_bits
 
@@ -274,13 +276,34 @@ def noisy(x):
     return x + torch.rand_like(x) - 0.5
 
 
+class Bounded(torch.autograd.Function):
+    """Limits to a range; the gradient passes where it leads back into it."""
+
+    @staticmethod
+    def forward(ctx, x, low, high):
+        """`x` limited to `low` .. `high`."""
+        ctx.save_for_backward(x)
+        ctx.range = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        """Nothing where a step against the gradient would lead further out."""
+        (x,) = ctx.saved_tensors
+        low, high = ctx.range
+        outwards = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))
+        return gradient.masked_fill(outwards, 0), None, None
+
+
 def bits(q, mean, index):
     """Bits of integers under a Laplace distribution; scale index as in tables/laplace.bin."""
-    scale = 0.04 * torch.exp2(index.clamp(0, SCALES - 1) * (10 / (SCALES - 1)))
+    scale = 0.04 * torch.exp2(Bounded.apply(index, 0, SCALES - 1) * (10 / (SCALES - 1)))
     d = (q - mean).abs()
     inner = 1 - 0.5 * (torch.exp(-(0.5 - d).clamp(min=0) / scale) + torch.exp(-(0.5 + d) / scale))
     # In the tails the logarithm itself is written down: the difference would lose all digits.
     outer = -(d - 0.5).clamp(min=0) / scale + torch.log(-torch.expm1(-1 / scale)) - math.log(2)
     log = torch.where(d < 0.5, torch.log(inner.clamp(min=1e-9)), outer)
-    # The escape of the coder keeps what is unlikely at some forty bits.
-    return (-log / math.log(2)).clamp(max=40)
+    found = -log / math.log(2)
+    # The coder's escape: far out a value takes a few more bits only. Some slope must stay, since
+    # that is what teaches the hyperprior not to be surprised.
+    return torch.where(found > ESCAPE_BITS, ESCAPE_BITS + 0.2 * (found - ESCAPE_BITS), found)

@@ -26,7 +26,7 @@ SIZE = (512, 320)
 
 def lambda_of(level):
     """What a bit of a vector is worth in absolute differences, as the encoder sets it."""
-    return max(1, round(1.2 * step_of(level)))
+    return max(1, int(0.4 * step_of(level)))
 
 
 def panned(data, split, random):

@@ -160,7 +160,7 @@ def main():
     average = {k: v.to(device).clone() for k, v in source.items()}
     averaged = Codec(shape, inter).to(device)
     peak = args.lr or (1e-3 if state["round"] == 1 else 5e-4)
-    tables = [p for n, p in net.named_parameters() if n.split(".")[0] in ("gain", "shift", "z_scale")]
+    tables = [p for n, p in net.named_parameters() if n.split(".")[0] in ("shift", "z_scale")]
     kept = {id(p) for p in tables}
     weights = [p for p in net.parameters() if id(p) not in kept]
     optimiser = torch.optim.Adam(

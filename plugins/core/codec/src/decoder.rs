@@ -1,12 +1,14 @@
 //! Access units to frames.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     CodecError, Format, Picture, Result,
-    bitstream::{AccessUnit, FrameType, Header, Profile},
+    bitstream::{AccessUnit, FrameType, Header, ModelHash, Profile, hex},
     lossless::{MODEL, SLICE_ROWS, SliceJob, SliceRows, decode_slice, slice_count, slice_rows},
+    lossy::{self, Coder},
     motion::Reference,
+    nets::{Level, Model},
     parallel,
 };
 
@@ -41,10 +43,13 @@ struct Known {
 /// half as many.
 const MAX_SAMPLES: u64 = 1 << 26;
 
-/// A decoder of the lossless profile.
+/// A decoder.
 #[derive(Debug)]
 pub struct Decoder {
     header: Header,
+    /// Networks of the lossy profiles.
+    model: Option<Arc<Model>>,
+    coder: Coder,
     threads: usize,
     max_samples: u64,
     /// Frames that others may refer to, the last decoded first.
@@ -52,18 +57,44 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder for the stream with this `codec_data`.
+    /// A decoder for the lossless stream with this `codec_data`.
     ///
     /// # Errors
     /// Those of [`Header::parse`], [`CodecError::Profile`], [`CodecError::Model`].
     pub fn new(codec_data: &[u8]) -> Result<Self> {
+        Self::with_models(codec_data, |_| None)
+    }
+
+    /// A decoder for the stream with this `codec_data`, of any profile. `find` gives the model with
+    /// a hash, if it is there.
+    ///
+    /// # Errors
+    /// Those of [`Header::parse`], [`CodecError::Profile`], [`CodecError::Model`].
+    pub fn with_models(
+        codec_data: &[u8],
+        find: impl FnOnce(&ModelHash) -> Option<Arc<Model>>,
+    ) -> Result<Self> {
         let header = Header::parse(codec_data)?;
-        if header.profile != Profile::Lossless {
-            return Err(CodecError::Profile(header.profile.name()));
-        }
-        header.require_model(&MODEL)?;
+        let model = match header.profile {
+            Profile::Lossless => {
+                header.require_model(&MODEL)?;
+                None
+            }
+            Profile::Intra | Profile::Inter => {
+                lossy::check_format(Format::of(&header))?;
+                let model = find(&header.model).ok_or_else(|| CodecError::Model {
+                    needed: hex(&header.model),
+                    have: "no such model".into(),
+                })?;
+                header.require_model(model.hash())?;
+                Some(model)
+            }
+            other => return Err(CodecError::Profile(other.name())),
+        };
         Ok(Self {
             header,
+            model,
+            coder: Coder::default(),
             threads: 1,
             max_samples: MAX_SAMPLES,
             references: Vec::new(),
@@ -144,29 +175,13 @@ impl Decoder {
                 .and_then(|d| d.get(slices))
                 .is_none_or(|d| d.contains(&true))
         };
-        let results: Vec<Option<SliceRows>> = parallel::map(count, self.threads, |i| {
-            let slice = unit.slices.get(i).filter(|s| s.intact)?;
-            let rows = slice_rows(height, i);
-            let (top, height) = (rows.start, rows.len());
-            let near = unit.info.qp;
-            let job = SliceJob {
-                format,
-                top,
-                height,
-                near,
-                references: &references,
-            };
-            decode_slice(&job, slice.data, damaged).ok()
-        });
         let last = self.references.first();
         let mut picture = last.map_or_else(|| Picture::grey(format), |k| k.picture.clone());
-        let mut damaged = vec![true; count];
-        for (i, rows) in results.iter().enumerate() {
-            if let Some(rows) = rows {
-                picture.put_rows(slice_rows(height, i).start, &rows.planes);
-                damaged[i] = rows.concealed;
-            }
-        }
+        let damaged = match self.model.as_deref() {
+            None => self.lossless(&unit, &references, damaged, &mut picture),
+            Some(model) => self.lossy(&unit, model, &references, damaged, &mut picture)?,
+        };
+        let mut damaged: Vec<bool> = damaged;
         let damaged_slices: Vec<usize> = (0..count).filter(|&i| damaged[i]).collect();
         let mut corrupt = !damaged_slices.is_empty();
         if !corrupt
@@ -203,5 +218,75 @@ impl Decoder {
             damaged_slices,
             corrupt,
         })
+    }
+
+    /// Decodes lossless slices into `picture`; tells which are damaged.
+    fn lossless(
+        &self,
+        unit: &AccessUnit<'_>,
+        references: &[&Reference],
+        damaged: impl Fn(usize, Range<usize>) -> bool + Sync,
+        picture: &mut Picture,
+    ) -> Vec<bool> {
+        let format = Format::of(&self.header);
+        let height = format.height as usize;
+        let results: Vec<Option<SliceRows>> =
+            parallel::map(unit.slices.len(), self.threads, |i| {
+                let slice = unit.slices.get(i).filter(|s| s.intact)?;
+                let rows = slice_rows(height, i);
+                let job = SliceJob {
+                    format,
+                    top: rows.start,
+                    height: rows.len(),
+                    near: unit.info.qp,
+                    references,
+                };
+                decode_slice(&job, slice.data, &damaged).ok()
+            });
+        let put = |(i, rows): (usize, &Option<SliceRows>)| match rows {
+            Some(rows) => {
+                picture.put_rows(slice_rows(height, i).start, &rows.planes);
+                rows.concealed
+            }
+            None => true,
+        };
+        results.iter().enumerate().map(put).collect()
+    }
+
+    /// Decodes lossy slices into `picture`; tells which are damaged, or rest on what is.
+    ///
+    /// # Errors
+    /// If the level of the frame is none.
+    fn lossy(
+        &self,
+        unit: &AccessUnit<'_>,
+        model: &Model,
+        references: &[&Reference],
+        damaged: impl Fn(usize, Range<usize>) -> bool + Sync,
+        picture: &mut Picture,
+    ) -> Result<Vec<bool>> {
+        let format = Format::of(&self.header);
+        let height = format.height as usize;
+        let level = Level::new(unit.info.qp)?;
+        let results = parallel::map(unit.slices.len(), self.threads, |i| {
+            let slice = unit.slices.get(i).filter(|s| s.intact)?;
+            let job = lossy::SliceJob {
+                model,
+                format,
+                rows: slice_rows(height, i),
+                level,
+            };
+            let reference = references.first().copied();
+            let (rows, looked_at) = self.coder.decode(&job, slice.data, reference).ok()?;
+            Some((rows, looked_at.is_some_and(|rows| damaged(0, rows))))
+        });
+        let put = |(i, found): (usize, &Option<(Picture, bool)>)| match found {
+            Some((rows, damaged)) => {
+                picture.put_slice(slice_rows(height, i).start, rows);
+                *damaged
+            }
+            None => true,
+        };
+        Ok(results.iter().enumerate().map(put).collect())
     }
 }

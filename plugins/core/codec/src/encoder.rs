@@ -4,12 +4,20 @@ use crate::{
     CodecError, Format, Picture, Result,
     bitstream::{Colour, FrameType, Header, Profile, UnitInfo},
     lossless::{MODEL, SliceJob, encode_slice, slice_count, slice_rows},
+    lossy::{self, Coder, Control, LEVELS, Lossy, Predicted, Rate},
     motion::{Field, Halves, Kernels, Reference, SearchConfig},
+    nets::Level,
     parallel,
 };
 
+/// Frames after a keyframe in which a scene change does not make another one.
+const FEWEST_BETWEEN_CUTS: u32 = 8;
+/// How often a frame is coded again, each time coarser, because the decoder's buffer does not hold
+/// it.
+const MAX_TRIES: u32 = 8;
+
 /// How to encode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Format of all frames.
     pub format: Format,
@@ -19,10 +27,13 @@ pub struct Config {
     pub fps: (u32, u32),
     /// Every how many frames a keyframe comes; 1 makes all of them keyframes.
     pub keyframe_interval: u32,
-    /// The greatest error of a sample, 0 to 15; 0 is lossless.
+    /// The greatest error of a sample, 0 to 15; 0 is lossless. Without meaning if [`Self::lossy`] is
+    /// there.
     pub near: u8,
-    /// Frames that a frame may be predicted from, 1 or 2: the one before, and the one before that.
-    /// The second rarely pays.
+    /// With networks, and loss; `None` is the profile `lossless`.
+    pub lossy: Option<Lossy>,
+    /// Frames that a frame may be predicted from, 1 or 2 (1 with loss): the one before, and the one
+    /// before that. The second rarely pays.
     pub references: u8,
     /// Threads; the stream does not depend on their number.
     pub threads: usize,
@@ -41,6 +52,7 @@ impl Config {
             fps: (0, 1),
             keyframe_interval: 64,
             near: 0,
+            lossy: None,
             references: 1,
             threads: 1,
             picture_crc: false,
@@ -49,24 +61,44 @@ impl Config {
     }
 }
 
-/// An encoder of the lossless profile.
+/// An encoder.
 #[derive(Debug)]
 pub struct Encoder {
     config: Config,
     number: u32,
     since_key: u32,
     force_key: bool,
-    /// The last frame, and the one before it.
-    references: Vec<(Reference, Halves)>,
+    /// The last frames that others may refer to, with their numbers, the last one first.
+    references: Vec<(Reference, Halves, u32)>,
     /// Vectors of each slice of the last frame.
     hints: Vec<Vec<Field>>,
+    coder: Coder,
+    control: Option<Control>,
+}
+
+/// A coded frame.
+struct Coded {
+    frame_type: FrameType,
+    qp: u8,
+    slices: Vec<Vec<u8>>,
+    decoded: Picture,
+    hints: Vec<Vec<Field>>,
+}
+
+impl Coded {
+    fn bits(&self) -> u64 {
+        // The head of a unit takes 20 bytes and 8 for each slice.
+        let slices = self.slices.iter().map(|s| s.len() as u64 + 8);
+        8 * (slices.sum::<u64>() + 20)
+    }
 }
 
 impl Encoder {
     /// An encoder.
     ///
     /// # Errors
-    /// [`CodecError::Setting`] names the setting that is out of range.
+    /// [`CodecError::Setting`] names the setting that is out of range, [`CodecError::Format`] a
+    /// format that the networks do not take.
     pub fn new(config: Config) -> Result<Self> {
         config.format.check()?;
         let bad = |what, value: u32, range| {
@@ -91,6 +123,30 @@ impl Encoder {
         if config.fps.1 == 0 {
             return bad("denominator of the frame rate", 0, "at least 1");
         }
+        let mut control = None;
+        if let Some(lossy) = &config.lossy {
+            lossy::check(config.format, lossy)?;
+            match lossy.rate {
+                Rate::Quality(quality) if quality >= LEVELS => {
+                    return bad("quality", quality.into(), "0 to 31");
+                }
+                Rate::Quality(_) => {}
+                Rate::Average {
+                    bits_per_second,
+                    buffer_ms,
+                } => {
+                    let pixels = u64::from(config.format.width) * u64::from(config.format.height);
+                    let interval = if lossy.intra_only { 1 } else { config.keyframe_interval };
+                    control = Some(Control::new(
+                        bits_per_second,
+                        buffer_ms,
+                        config.fps,
+                        pixels,
+                        interval,
+                    )?);
+                }
+            }
+        }
         Ok(Self {
             config,
             number: 0,
@@ -98,6 +154,8 @@ impl Encoder {
             force_key: false,
             references: Vec::new(),
             hints: Vec::new(),
+            coder: Coder::default(),
+            control,
         })
     }
 
@@ -107,18 +165,24 @@ impl Encoder {
             format,
             colour,
             fps,
+            ref lossy,
             ..
         } = self.config;
+        let (profile, tier, model) = match lossy {
+            None => (Profile::Lossless, 0, MODEL),
+            Some(l) if l.intra_only => (Profile::Intra, l.model.tier(), *l.model.hash()),
+            Some(l) => (Profile::Inter, l.model.tier(), *l.model.hash()),
+        };
         let header = Header {
-            profile: Profile::Lossless,
-            tier: 0,
+            profile,
+            tier,
             width: format.width,
             height: format.height,
             chroma: format.chroma,
             depth: format.depth,
             colour,
             fps,
-            model: MODEL,
+            model,
         };
         header.to_bytes()
     }
@@ -128,27 +192,78 @@ impl Encoder {
         self.force_key = true;
     }
 
+    /// Sets another quality or bitrate from the next frame on.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; nothing is changed then.
+    pub fn set_rate(&mut self, rate: Rate) -> Result<()> {
+        let mut config = self.config.clone();
+        if let Some(lossy) = &mut config.lossy {
+            lossy.rate = rate;
+        }
+        let new = Self::new(config)?;
+        (self.config, self.control) = (new.config, new.control);
+        Ok(())
+    }
+
     /// Codes a frame to an access unit.
     ///
     /// # Errors
     /// [`CodecError::Format`] if the frame is not of the stream's format.
     pub fn encode(&mut self, picture: &Picture) -> Result<Vec<u8>> {
+        picture.check(self.config.format)?;
+        let key = self.force_key
+            || self.references.is_empty()
+            || self.since_key >= self.config.keyframe_interval
+            || self.config.lossy.as_ref().is_some_and(|l| l.intra_only);
+        if key {
+            self.begin_group();
+        }
+        let coded = match self.config.lossy.clone() {
+            None => self.lossless(picture, key)?,
+            Some(lossy) => self.lossy(&lossy, picture, key)?,
+        };
+        let distance = |i: usize| {
+            let number = self.references.get(i).map(|r| r.2);
+            number.map_or(0, |n| self.number.wrapping_sub(n) as i8)
+        };
+        let info = UnitInfo {
+            frame_type: coded.frame_type,
+            number: self.number,
+            references: [distance(0), distance(1)],
+            qp: coded.qp,
+            picture_crc: self.config.picture_crc.then(|| coded.decoded.crc()),
+        };
+        let unit = info.write(&coded.slices)?;
+        if coded.frame_type != FrameType::Droppable {
+            let reference = Reference::new(&coded.decoded);
+            if let Some(luma) = reference.planes.first() {
+                let halves = Halves::new(&Kernels::best(), luma, self.config.format.max());
+                self.references.insert(0, (reference, halves, self.number));
+                self.references.truncate(self.config.references.into());
+            }
+            self.hints = coded.hints;
+        }
+        self.number = self.number.wrapping_add(1);
+        self.since_key += 1;
+        Ok(unit)
+    }
+
+    /// The next frame is a keyframe: nothing before it counts.
+    fn begin_group(&mut self) {
+        self.since_key = 0;
+        self.force_key = false;
+        self.references.clear();
+        self.hints.clear();
+    }
+
+    fn lossless(&self, picture: &Picture, key: bool) -> Result<Coded> {
         let Config {
             format,
             near,
             threads,
             ..
         } = self.config;
-        picture.check(format)?;
-        let key = self.force_key
-            || self.references.is_empty()
-            || self.since_key >= self.config.keyframe_interval;
-        if key {
-            self.since_key = 0;
-            self.force_key = false;
-            self.references.clear();
-            self.hints.clear();
-        }
         let references: Vec<&Reference> = self.references.iter().map(|r| &r.0).collect();
         let halves: Vec<&Halves> = self.references.iter().map(|r| &r.1).collect();
         let height = format.height as usize;
@@ -182,27 +297,117 @@ impl Encoder {
             slices.push(bytes);
             hints.push(fields);
         }
-        let info = UnitInfo {
-            frame_type: if key {
-                FrameType::Key
-            } else {
-                FrameType::Predicted
-            },
-            number: self.number,
-            references: [i8::from(!key), if references.len() > 1 { 2 } else { 0 }],
+        let frame_type = if key { FrameType::Key } else { FrameType::Predicted };
+        Ok(Coded {
+            frame_type,
             qp: near,
-            picture_crc: self.config.picture_crc.then(|| decoded.crc()),
+            slices,
+            decoded,
+            hints,
+        })
+    }
+
+    fn lossy(&mut self, lossy: &Lossy, picture: &Picture, mut key: bool) -> Result<Coded> {
+        let mut predicted = if key {
+            None
+        } else {
+            self.predictions(picture, self.search(lossy, key))
         };
-        let unit = info.write(&slices)?;
-        let reference = Reference::new(&decoded);
-        if let Some(luma) = reference.planes.first() {
-            let halves = Halves::new(&Kernels::best(), luma, format.max());
-            self.references.insert(0, (reference, halves));
-            self.references.truncate(self.config.references.into());
+        if let Some(p) = &predicted {
+            let [inter, intra] = p.iter().fold([0, 0], |[a, b], p| {
+                [a + p.costs[0], b + p.costs[1]]
+            });
+            if lossy.scene_cuts && self.since_key >= FEWEST_BETWEEN_CUTS && inter > intra {
+                key = true;
+                predicted = None;
+                self.begin_group();
+            }
         }
-        self.hints = hints;
-        self.number = self.number.wrapping_add(1);
-        self.since_key += 1;
-        Ok(unit)
+        let frame_type = match key {
+            true => FrameType::Key,
+            false if lossy.droppable && self.since_key % 2 == 1 => FrameType::Droppable,
+            false => FrameType::Predicted,
+        };
+        let mut level = match (&self.control, lossy.rate) {
+            (Some(control), _) => control.level(key),
+            (None, Rate::Quality(quality)) => LEVELS - 1 - quality,
+            (None, Rate::Average { .. }) => LEVELS / 2,
+        };
+        let mut tries = 0;
+        let coded = loop {
+            let coded = self.at_level(lossy, picture, predicted.as_deref(), level, frame_type)?;
+            tries += 1;
+            let fits = self.control.as_ref().is_none_or(|c| c.fits(coded.bits()));
+            if fits || level + 1 >= LEVELS || tries >= MAX_TRIES {
+                break coded;
+            }
+            level = (level + 1 + tries as u8).min(LEVELS - 1);
+        };
+        if let Some(control) = &mut self.control {
+            control.coded(key, level, coded.bits());
+        }
+        Ok(coded)
+    }
+
+    /// What the motion search pays for a bit: as much as the level's networks pay.
+    fn search(&self, lossy: &Lossy, key: bool) -> SearchConfig {
+        let level = match (&self.control, lossy.rate) {
+            (Some(control), _) => control.level(key),
+            (None, Rate::Quality(quality)) => LEVELS - 1 - quality,
+            (None, Rate::Average { .. }) => LEVELS / 2,
+        };
+        SearchConfig {
+            lambda: lossy::search_lambda(level),
+            ..self.config.search
+        }
+    }
+
+    fn predictions(&self, picture: &Picture, search: SearchConfig) -> Option<Vec<Predicted>> {
+        let (reference, halves, _) = self.references.first()?;
+        let height = self.config.format.height as usize;
+        let found = parallel::map(slice_count(height), self.config.threads, |i| {
+            let hint = self.hints.get(i).and_then(|h| h.first());
+            let rows = slice_rows(height, i);
+            lossy::predict(picture, &rows, (reference, halves), &search, hint)
+        });
+        found.into_iter().collect()
+    }
+
+    fn at_level(
+        &self,
+        lossy: &Lossy,
+        picture: &Picture,
+        predicted: Option<&[Predicted]>,
+        level: u8,
+        frame_type: FrameType,
+    ) -> Result<Coded> {
+        let format = self.config.format;
+        let height = format.height as usize;
+        let count = slice_count(height);
+        let number = Level::new(level)?;
+        let results = parallel::map(count, self.config.threads, |i| {
+            let job = lossy::SliceJob {
+                model: &lossy.model,
+                format,
+                rows: slice_rows(height, i),
+                level: number,
+            };
+            self.coder.encode(&job, picture, predicted.and_then(|p| p.get(i)))
+        });
+        let mut decoded = Picture::grey(format);
+        let mut slices = Vec::new();
+        for (i, result) in results.into_iter().enumerate() {
+            let (bytes, rows) = result?;
+            decoded.put_slice(slice_rows(height, i).start, &rows);
+            slices.push(bytes);
+        }
+        let fields = predicted.unwrap_or_default().iter();
+        Ok(Coded {
+            frame_type,
+            qp: level,
+            slices,
+            decoded,
+            hints: fields.map(|p| vec![p.field.clone()]).collect(),
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! Video coding that decodes to the same bits everywhere.
 //!
 //! What is there: the [`bitstream`], an entropy coder with frozen tables ([`rans`]), integer
-//! [`motion`] compensation, and the [`lossless`] profile. `docs/bitstream.md` specifies it. Nothing
-//! that decodes uses floating point, and no result depends on the number of threads.
+//! [`motion`] compensation, integer networks ([`nets`]) for the profiles `intra` and `inter`, and
+//! the [`lossless`] profile. `docs/bitstream.md` specifies it. Nothing that decodes uses floating
+//! point, and no result depends on the number of threads.
 //!
 //! ```
 //! use gstneural_codec::{Config, Decoder, Encoder, Format, Picture, bitstream::Chroma};
@@ -26,6 +27,7 @@ mod decoder;
 mod encoder;
 mod error;
 pub mod lossless;
+mod lossy;
 pub mod motion;
 pub mod nets;
 mod parallel;
@@ -35,4 +37,5 @@ pub mod rans;
 pub use decoder::{Decoded, Decoder};
 pub use encoder::{Config, Encoder};
 pub use error::{CodecError, Result};
+pub use lossy::{LEVELS, Lossy, Rate};
 pub use picture::{Format, Picture, Plane};

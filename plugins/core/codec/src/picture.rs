@@ -235,4 +235,15 @@ impl Picture {
             }
         }
     }
+
+    /// Copies the rows of a slice, a picture of its own, to luma row `top` and below.
+    pub(crate) fn put_slice(&mut self, top: usize, rows: &Picture) {
+        let (_, down) = self.format.chroma.shifts();
+        for (p, (plane, from)) in self.planes.iter_mut().zip(&rows.planes).enumerate() {
+            let at = (top >> if p == 0 { 0 } else { down }) * plane.width;
+            if let Some(to) = plane.samples.get_mut(at..at + from.samples.len()) {
+                to.copy_from_slice(&from.samples);
+            }
+        }
+    }
 }

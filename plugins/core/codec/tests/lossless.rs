@@ -224,33 +224,33 @@ fn settings_and_frames_out_of_range_are_refused() {
     };
     let good = Config::new(format);
     for config in [
-        Config { near: 16, ..good },
+        Config { near: 16, ..good.clone() },
         Config {
             references: 0,
-            ..good
+            ..good.clone()
         },
         Config {
             references: 3,
-            ..good
+            ..good.clone()
         },
         Config {
             keyframe_interval: 0,
-            ..good
+            ..good.clone()
         },
         Config {
             fps: (1, 0),
-            ..good
+            ..good.clone()
         },
         Config {
             format: Format { width: 0, ..format },
-            ..good
+            ..good.clone()
         },
         Config {
             format: Format { depth: 9, ..format },
-            ..good
+            ..good.clone()
         },
     ] {
-        assert!(Encoder::new(config).is_err(), "{config:?}");
+        assert!(Encoder::new(config.clone()).is_err(), "{config:?}");
     }
     let mut encoder = Encoder::new(good).unwrap();
     let mut other = Picture::grey(Format {

@@ -10,11 +10,15 @@ mod slice;
 
 pub use rate::Rate;
 pub(crate) use rate::Control;
-pub(crate) use slice::{Coder, Predicted, predict};
+pub(crate) use slice::{Coder, Predicted, SliceJob, predict};
 
 use std::sync::Arc;
 
-use crate::nets::Model;
+use crate::{
+    CodecError, Format, Result,
+    bitstream::Chroma,
+    nets::{Kind, Model},
+};
 
 /// Levels of quality.
 pub const LEVELS: u8 = crate::nets::LEVELS as u8;
@@ -45,4 +49,39 @@ impl Lossy {
             droppable: false,
         }
     }
+}
+
+/// Checks that the networks take frames of a format.
+///
+/// # Errors
+/// [`CodecError::Format`].
+pub(crate) fn check_format(format: Format) -> Result<()> {
+    if format.chroma == Chroma::C420 && format.depth == 8 {
+        return Ok(());
+    }
+    Err(CodecError::Format {
+        found: format.to_string(),
+        expected: "8-bit 4:2:0, which the lossy profiles need".into(),
+    })
+}
+
+/// Checks that frames of `format` can be coded like that.
+///
+/// # Errors
+/// [`CodecError::Format`]; [`CodecError::NoNetworks`] if the model cannot encode.
+pub(crate) fn check(format: Format, lossy: &Lossy) -> Result<()> {
+    check_format(format)?;
+    lossy.model.encoder(Kind::Intra)?;
+    if !lossy.intra_only {
+        lossy.model.encoder(Kind::Inter)?;
+    }
+    Ok(())
+}
+
+/// What a bit of a vector is worth in absolute differences at a level: in proportion to the step,
+/// which is `2 * 64^(level / 31)`.
+pub(crate) fn search_lambda(level: u8) -> u32 {
+    // 64^(1/31) is 1.1436 in 1/65536.
+    let step = (0..level).fold(2 << 16, |s: u64, _| (s * 74_944) >> 16);
+    ((step * 4 / 10) >> 16).max(1) as u32
 }

@@ -144,6 +144,7 @@ impl Control {
     }
 
     /// Bits in the buffer; less than 0 would be a frame that comes too late.
+    #[cfg(test)]
     pub(crate) fn fullness(&self) -> f64 {
         self.fullness
     }

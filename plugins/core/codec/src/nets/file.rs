@@ -187,6 +187,14 @@ impl<'a> Section<'a> {
         values.first().copied().ok_or_else(|| wrong(name, "empty"))
     }
 
+    /// Where the `size` bytes of a tensor begin in `bytes`, of which the section was read.
+    pub(super) fn place(&self, name: &str, size: usize, bytes: &[u8]) -> Result<usize> {
+        let tensor = self.get(name)?.bytes;
+        let at = (tensor.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize);
+        at.filter(|at| tensor.len() == size && at + size <= bytes.len())
+            .ok_or_else(|| wrong(name, format!("not {size} bytes")))
+    }
+
     fn get(&self, name: &str) -> Result<&Tensor<'a>> {
         let tensor = self.tensors.get(name);
         tensor.ok_or_else(|| wrong(name, "missing"))

@@ -20,6 +20,7 @@ mod kernels;
 mod layout;
 mod load;
 mod model;
+mod seal;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 mod synthetic;
@@ -29,6 +30,7 @@ pub use decoder::{DecoderNets, HyperWorkspace, SynthesisWorkspace};
 pub use encoder::{AnalysisWorkspace, EncoderNets, HyperAnalysisWorkspace};
 pub use kernels::Kernels;
 pub use model::{Kind, Level, Model};
+pub use seal::seal;
 #[doc(hidden)]
 pub use synthetic::Sizes;
 
