@@ -1,5 +1,6 @@
-//! Speed of the networks on one thread for 1280x720: `nets_speed [MILLISECONDS]`. Times are
-//! those of the processor, each the mean over that many.
+//! Speed of the networks for 1280x720: `nets_speed [MILLISECONDS [BANDS]]`.
+//! Times are those of the processor, each the mean over that many; with more than one band (and
+//! thread) they show what the bands compute twice.
 
 use gstneural_codec::{
     Format, Picture,
@@ -30,16 +31,16 @@ const COLUMNS: usize = 80;
 /// Rows of latents of a slice.
 const SLICE: usize = 4;
 
-/// Milliseconds that this process had of processors.
+/// Milliseconds that this process had of processors, in steps of 10, with threads that have ended.
 fn cpu_ms() -> f64 {
-    // Nanoseconds on a processor, so that waiting for one does not count.
-    std::fs::read_to_string("/proc/self/schedstat")
-        .ok()
-        .and_then(|s| s.split_whitespace().next()?.parse::<f64>().ok())
-        .map_or(f64::NAN, |ns| ns / 1e6)
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which may contain anything: user and system time are fields 12 and 13.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() * 10.0
 }
 
-/// The mean time of a frame, over `ms` milliseconds: the kernel counts time in steps of several.
+/// The mean time of a frame, over `ms` milliseconds.
 fn mean(ms: f64, mut job: impl FnMut()) -> f64 {
     job();
     let start = cpu_ms();
@@ -59,7 +60,8 @@ fn trunk_macs(inputs: usize, blocks: usize) -> f64 {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let ms = std::env::args().nth(1).map_or(Ok(500.0), |a| a.parse())?;
+    let ms = std::env::args().nth(1).map_or(Ok(1000.0), |a| a.parse())?;
+    let threads = std::env::args().nth(2).map_or(Ok(1), |a| a.parse())?;
     let (model, _) = Model::synthetic(1, SIZES)?;
     let level = Level::new(8)?;
     let mut picture = Picture::grey(FORMAT);
@@ -81,7 +83,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut workspace = AnalysisWorkspace::default();
             let analysis = mean(ms, || {
                 let (w, y) = (&mut workspace, &mut y[..]);
-                let done = encoder.analyse(&kernels, level, &picture, prediction, y, 1, w);
+                let done = encoder.analyse(&kernels, level, &picture, prediction, y, threads, w);
                 assert!(done.is_ok());
             });
             let mut workspace = HyperAnalysisWorkspace::default();
@@ -109,7 +111,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut workspace = SynthesisWorkspace::default();
             let synthesis = mean(ms, || {
                 let (w, out) = (&mut workspace, &mut out);
-                let done = decoder.synthesise(&kernels, level, &q, prediction, out, 1, w);
+                let done = decoder.synthesise(&kernels, level, &q, prediction, out, threads, w);
                 assert!(done.is_ok());
             });
             let positions = (ROWS * COLUMNS) as f64 / 1e6;
