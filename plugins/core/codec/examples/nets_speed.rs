@@ -1,5 +1,6 @@
-//! Speed of the networks on one thread for 1280x720: `nets_speed [FRAMES]`. Times are those of the
-//! processor, the least of all frames.
+//! Speed of the networks for 1280x720: `nets_speed [MILLISECONDS [BANDS]]`.
+//! Times are those of the processor, each the mean over that many; with more than one band (and
+//! thread) they show what the bands compute twice.
 
 use gstneural_codec::{
     Format, Picture,
@@ -30,23 +31,25 @@ const COLUMNS: usize = 80;
 /// Rows of latents of a slice.
 const SLICE: usize = 4;
 
-/// Milliseconds that this process had of processors.
+/// Milliseconds that this process had of processors, in steps of 10, with threads that have ended.
 fn cpu_ms() -> f64 {
-    // Nanoseconds on a processor, so that waiting for one does not count.
-    std::fs::read_to_string("/proc/self/schedstat")
-        .ok()
-        .and_then(|s| s.split_whitespace().next()?.parse::<f64>().ok())
-        .map_or(f64::NAN, |ns| ns / 1e6)
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which may contain anything: user and system time are fields 12 and 13.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() * 10.0
 }
 
-fn least(frames: usize, mut job: impl FnMut()) -> f64 {
-    (0..frames)
-        .map(|_| {
-            let start = cpu_ms();
-            job();
-            cpu_ms() - start
-        })
-        .fold(f64::INFINITY, f64::min)
+/// The mean time of a frame, over `ms` milliseconds.
+fn mean(ms: f64, mut job: impl FnMut()) -> f64 {
+    job();
+    let start = cpu_ms();
+    let mut frames = 0.0;
+    while cpu_ms() - start < ms {
+        job();
+        frames += 1.0;
+    }
+    (cpu_ms() - start) / frames
 }
 
 /// Millions of multiplications of a trunk with `inputs` inputs and what surrounds it.
@@ -57,7 +60,8 @@ fn trunk_macs(inputs: usize, blocks: usize) -> f64 {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let frames = std::env::args().nth(1).map_or(Ok(10), |a| a.parse())?;
+    let ms = std::env::args().nth(1).map_or(Ok(1000.0), |a| a.parse())?;
+    let threads = std::env::args().nth(2).map_or(Ok(1), |a| a.parse())?;
     let (model, _) = Model::synthetic(1, SIZES)?;
     let level = Level::new(8)?;
     let mut picture = Picture::grey(FORMAT);
@@ -77,14 +81,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let inputs = if kind == Kind::Inter { 192 } else { 96 };
             let (mut y, mut z) = (vec![0; n], vec![0; slices * z_row]);
             let mut workspace = AnalysisWorkspace::default();
-            let analysis = least(frames, || {
+            let analysis = mean(ms, || {
                 let (w, y) = (&mut workspace, &mut y[..]);
-                let done = encoder.analyse(&kernels, level, &picture, prediction, y, 1, w);
+                let done = encoder.analyse(&kernels, level, &picture, prediction, y, threads, w);
                 assert!(done.is_ok());
             });
             let mut workspace = HyperAnalysisWorkspace::default();
             let row = SLICE * COLUMNS * m;
-            let hyper_analysis = least(frames, || {
+            let hyper_analysis = mean(ms, || {
                 for (y, z) in y.chunks(row).zip(z.chunks_mut(z_row)) {
                     let size = [y.len() / (COLUMNS * m), COLUMNS];
                     let done = encoder.hyper_analyse(&kernels, level, size, y, z, &mut workspace);
@@ -93,7 +97,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             });
             let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
             let mut workspace = HyperWorkspace::default();
-            let hyper = least(frames, || {
+            let hyper = mean(ms, || {
                 let outputs = index.chunks_mut(row).zip(mean8.chunks_mut(row));
                 for (z, (index, mean8)) in z.chunks(z_row).zip(outputs) {
                     let size = [index.len() / (COLUMNS * m), COLUMNS];
@@ -105,9 +109,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let q: Vec<i16> = y.iter().map(|y| (y >> 9) as i16).collect();
             let mut out = Picture::grey(FORMAT);
             let mut workspace = SynthesisWorkspace::default();
-            let synthesis = least(frames, || {
+            let synthesis = mean(ms, || {
                 let (w, out) = (&mut workspace, &mut out);
-                let done = decoder.synthesise(&kernels, level, &q, prediction, out, 1, w);
+                let done = decoder.synthesise(&kernels, level, &q, prediction, out, threads, w);
                 assert!(done.is_ok());
             });
             let positions = (ROWS * COLUMNS) as f64 / 1e6;
@@ -116,10 +120,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let synthesis_macs = trunk_macs(inputs, 3) + positions * (4 * c * 96) as f64;
             let hyper_macs = positions * (9 * h + h * h + 2 * h * m) as f64
                 + deep * (HYPER * 4 * h + 4 * (9 * h + h * h + 4 * h * h)) as f64;
+            let hyper_analysis_macs =
+                positions * (m * h + 9 * h + h * h + h * h) as f64 + deep * (4 * h * HYPER) as f64;
             println!("{}, {}:", kernels.name(), kind.name());
             for (what, ms, macs) in [
                 ("analysis", analysis, analysis_macs),
-                ("hyper analysis", hyper_analysis, f64::NAN),
+                ("hyper analysis", hyper_analysis, hyper_analysis_macs),
                 ("hyper synthesis", hyper, hyper_macs),
                 ("synthesis", synthesis, synthesis_macs),
             ] {

@@ -236,7 +236,8 @@ impl DecoderNets {
         check_len("length of q", q.len(), rows * columns * self.latents)?;
         check_prediction(self.kind, prediction, picture)?;
         let widths = layout::widths(picture);
-        let count = threads.clamp(1, rows);
+        // Bands of one row would compute most of their neighbours' rows again.
+        let count = threads.clamp(1, rows.div_ceil(2));
         workspace.bands.resize_with(count, Band::default);
         let mut planes = picture.planes.iter_mut();
         let mut rest: [&mut [u16]; 3] =

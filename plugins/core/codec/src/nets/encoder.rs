@@ -109,7 +109,8 @@ impl EncoderNets {
         let (rows, columns) = layout::latent_size(picture)?;
         check_len("length of y", y.len(), rows * columns * self.latents)?;
         check_prediction(self.kind, prediction, picture)?;
-        let count = threads.clamp(1, rows);
+        // Bands of one row would compute most of their neighbours' rows again.
+        let count = threads.clamp(1, rows.div_ceil(2));
         workspace.bands.resize_with(count, Band::default);
         let mut rest = y;
         let mut jobs = Vec::with_capacity(count);

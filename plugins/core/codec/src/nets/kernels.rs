@@ -8,6 +8,7 @@ use super::{
     elementwise, layout,
 };
 
+type Load = fn([&[u16]; 3], [usize; 3], usize, &mut [i16]);
 type DenseKernel<T> = fn(&Dense, Run, [&[i16]; 2], &mut [T]);
 
 /// The functions that take the time. All choices give the same results.
@@ -23,7 +24,7 @@ pub struct Kernels {
     pub(super) indices: fn(&mut [u8], &[i16], &[i16]),
     pub(super) means: fn(&mut [i16], &[i16], &[i32]),
     pub(super) samples: fn(&mut [i16], &[i16], &[i16]),
-    pub(super) load: fn([&[u16]; 3], [usize; 3], usize, &mut [i16]),
+    pub(super) load: Load,
     pub(super) store: fn(&[i16], [&mut [u16]; 3], [usize; 3]),
 }
 

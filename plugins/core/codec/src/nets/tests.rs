@@ -2,3 +2,4 @@
 
 mod kernels;
 mod nets;
+mod reference;

@@ -77,10 +77,8 @@ impl Trunk {
         let reach = self.reach();
         // Row `step` comes in, and row `step - n` of block `n` can be computed after it.
         for step in band.start.saturating_sub(reach)..band.end + reach {
-            if step < rows {
-                if let Some(first) = buffers.stages.first_mut() {
-                    ends.input(step, first.row_mut(step));
-                }
+            if let (true, Some(first)) = (step < rows, buffers.stages.first_mut()) {
+                ends.input(step, first.row_mut(step));
             }
             for (n, block) in self.blocks.iter().enumerate() {
                 // What the later blocks need of this one.
@@ -99,10 +97,9 @@ impl Trunk {
                     block.row(kernels, from, to, row, [rows, columns], filtered, expanded);
                 }
             }
-            if let (Some(row), Some(last)) = (step.checked_sub(reach), buffers.stages.last()) {
-                if band.contains(&row) {
-                    ends.output(row, last);
-                }
+            let row = step.checked_sub(reach).filter(|r| band.contains(r));
+            if let (Some(row), Some(last)) = (row, buffers.stages.last()) {
+                ends.output(row, last);
             }
         }
     }

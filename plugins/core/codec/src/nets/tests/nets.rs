@@ -8,7 +8,7 @@ use super::super::{
 };
 use crate::{CodecError, Format, Picture, bitstream::Chroma};
 
-const SMALL: Sizes = Sizes {
+pub(super) const SMALL: Sizes = Sizes {
     latents: 20,
     hidden: 9,
     features: 17,
@@ -27,7 +27,7 @@ const TINY: Sizes = Sizes {
     inter: false,
 };
 
-fn picture(random: &mut Xorshift, width: u32, height: u32) -> Picture {
+pub(super) fn picture(random: &mut Xorshift, width: u32, height: u32) -> Picture {
     let mut picture = Picture::grey(Format {
         width,
         height,
