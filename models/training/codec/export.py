@@ -65,11 +65,17 @@ def blocks(tensors, name, modules):
 def sections(net, kind):
     """Decoder and encoder tensors of one kind of frame."""
     decoder, encoder = {}, {}
-    for part in ("up1", "d1", "up2", "d2", "scale", "mean"):
+    for part in ("up1", "d1", "up2", "d2"):
         linear(decoder, f"{kind}.hs.{part}", getattr(net, f"hs_{part}"))
     for part in ("dw1", "dw2"):
         module = getattr(net, f"hs_{part}")
         put(decoder, f"{kind}.hs.{part}", module.weight, module.bias, inputs=0)
+    for n, head in enumerate(net.hs_heads):
+        linear(decoder, f"{kind}.hs.{n}.scale", head.scale)
+        linear(decoder, f"{kind}.hs.{n}.mean", head.mean)
+    for n, context in enumerate(net.hs_contexts):
+        put(decoder, f"{kind}.hs.{n}.dw", context.dw.weight, context.dw.bias, inputs=0)
+        linear(decoder, f"{kind}.hs.{n}.mix", context.mix, context.level)
     steps = net.steps().double().numpy()
     decoder[f"{kind}.step"] = np.rint(steps * 16).clip(1, 2**15 - 1).astype(np.int32)
     decoder[f"{kind}.inv"] = np.rint(8 * 4096 / steps).clip(1, 2**19).astype(np.int32)

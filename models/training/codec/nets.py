@@ -23,6 +23,9 @@ UNIT = 128.0
 LIMIT = 2047 / UNIT
 LEVELS = 32
 LATENTS = 384
+GROUPS = (48, 96, 240)
+"""Latents are coded in groups, low frequencies first; what a group turned out to be tells how the
+next one is spread (Minnen and Singh 2020, "Channel-wise autoregressive entropy models")."""
 HYPER = 32
 SCALES = 48
 FINEST, COARSEST = 2.0, 128.0
@@ -127,13 +130,53 @@ class Block(nn.Module):
         return signed(x + signed(self.down(relu(self.up(self.dw(x))))))
 
 
+class Head(nn.Module):
+    """Log scale and mean of the latents of a group."""
+
+    def __init__(self, hidden, latents):
+        super().__init__()
+        self.scale, self.mean = nn.Linear(hidden, latents), nn.Linear(hidden, latents)
+        with torch.no_grad():
+            self.scale.weight.mul_(0.1)
+            self.mean.weight.mul_(0.1)
+            self.mean.bias.zero_()
+
+    def forward(self, f):
+        """`[N, H, W, hidden]` to twice `[N, H, W, latents]`."""
+        return signed(self.scale(f)), signed(self.mean(f))
+
+
+class Context(nn.Module):
+    """Features and the magnitudes of a group, here and around, to the features of the next group."""
+
+    def __init__(self, hidden, latents):
+        super().__init__()
+        self.dw = Depthwise(latents)
+        with torch.no_grad():
+            self.dw.weight.fill_(1 / 9)
+        self.mix = nn.Linear(hidden + 2 * latents, hidden)
+        self.level = ByLevel(hidden)
+        with torch.no_grad():
+            self.mix.weight.mul_(0.3)
+            self.mix.weight[:, :hidden] += torch.eye(hidden)
+
+    def forward(self, f, q, level):
+        """`f` are features, `q` the latents of the group in steps; both `[N, H, W, channels]`."""
+        magnitude = q.abs().clamp(max=LIMIT)
+        around = torch.cat([f, magnitude, self.dw(magnitude)], -1)
+        return relu(self.mix(around) + self.level.table()[level][:, None, None])
+
+
 def trunk(features, expanded, blocks):
     """A row of blocks."""
     return nn.ModuleList(Block(features, expanded) for _ in range(blocks))
 
 
 def cosine_basis():
-    """An orthonormal DCT over `group2` of packed pictures, low frequencies first: `[384, 384]`."""
+    """An orthonormal DCT over `group2` of packed pictures, low frequencies first: `[384, 384]`.
+
+    Planes are mixed, so that the first group of latents holds the coarse picture of all three.
+    """
 
     def dct(n):
         k, x = np.arange(n)[:, None], np.arange(n)[None]
@@ -141,20 +184,18 @@ def cosine_basis():
         basis[0] /= math.sqrt(2)
         return basis
 
-    def plane(side, keep, offset):
+    found = []
+    for side, offset, later in ((8, 0, 0.0), (4, 64, 1.5), (4, 80, 1.6)):
         one = dct(2 * side)
-        order = sorted(
-            ((u, v) for u in range(2 * side) for v in range(2 * side)),
-            key=lambda f: (f[0] ** 2 + f[1] ** 2, f[0]),
-        )[:keep]
-        rows = np.zeros((keep, 4, 96))
-        for row, (u, v) in enumerate(order):
-            picture = np.outer(one[u], one[v]).reshape(2, side, 2, side).transpose(0, 2, 1, 3)
-            rows[row, :, offset : offset + side * side] = picture.reshape(4, side * side)
-        return rows.reshape(keep, 384)
-
-    rows = np.concatenate([plane(8, 256, 0), plane(4, 64, 64), plane(4, 64, 80)])
-    return torch.from_numpy(rows.astype(np.float32))
+        for u in range(2 * side):
+            for v in range(2 * side):
+                row = np.zeros((4, 96))
+                picture = np.outer(one[u], one[v]).reshape(2, side, 2, side).transpose(0, 2, 1, 3)
+                row[:, offset : offset + side * side] = picture.reshape(4, side * side)
+                # Chroma is smoother than luma: its frequencies come later.
+                found.append((math.hypot(u, v) * (1 + later) + later, u, offset, row.ravel()))
+    found.sort(key=lambda f: f[:3])
+    return torch.from_numpy(np.stack([f[3] for f in found]).astype(np.float32))
 
 
 class Codec(nn.Module):
@@ -188,10 +229,8 @@ class Codec(nn.Module):
         self.ha_level = ByLevel(HYPER)
         self.hs_up1, self.hs_dw1, self.hs_d1 = nn.Linear(HYPER, 4 * h), Depthwise(h), nn.Linear(h, h)
         self.hs_up2, self.hs_dw2, self.hs_d2 = nn.Linear(h, 4 * h), Depthwise(h), nn.Linear(h, h)
-        self.hs_scale, self.hs_mean = nn.Linear(h, LATENTS), nn.Linear(h, LATENTS)
-        with torch.no_grad():
-            self.hs_mean.weight.mul_(0.1)
-            self.hs_mean.bias.zero_()
+        self.hs_heads = nn.ModuleList(Head(h, n) for n in GROUPS)
+        self.hs_contexts = nn.ModuleList(Context(h, n) for n in GROUPS[:-1])
         self.gain = ByLevel(LATENTS)
         """Natural logarithm of a latent's step over that of the level."""
         self.shift = ByLevel(LATENTS)
@@ -226,14 +265,19 @@ class Codec(nn.Module):
         f = self.ha_down2(group2(f)) + self.ha_level.table()[level][:, None, None]
         return signed(f) * 2
 
-    def hyper_synthesis(self, z, level, rows, columns):
-        """Hyper-latents `[N, 1, W, 32]` to scale index and mean (in steps of the level)."""
+    def hyper_synthesis(self, z, rows, columns):
+        """Hyper-latents `[N, 1, W, 32]` to the features `[N, rows, columns, hidden]`."""
         f = shuffle2(relu(self.hs_up1(signed(z / 2))))
         f = relu(self.hs_d1(self.hs_dw1(f)))
         f = shuffle2(relu(self.hs_up2(f)))[:, :rows, :columns]
-        f = relu(self.hs_d2(self.hs_dw2(f)))
-        index = signed(self.hs_scale(f)) * 8 + self.shifts()[level][:, None, None]
-        return index, signed(self.hs_mean(f)) * UNIT / self.steps()[level][:, None, None]
+        return relu(self.hs_d2(self.hs_dw2(f)))
+
+    def spread(self, group, f, level):
+        """Features to scale index and mean (in steps of the level) of a group of latents."""
+        part = slice(sum(GROUPS[:group]), sum(GROUPS[: group + 1]))
+        scale, mean = self.hs_heads[group](f)
+        index = scale * 8 + self.shifts()[level][:, None, None, part]
+        return index, mean * UNIT / self.steps()[level][:, None, None, part]
 
     def synthesis(self, y, p, level):
         """Dequantised latents to a picture in packed units."""
@@ -257,13 +301,17 @@ class Codec(nn.Module):
         z_hat = through(z)
         z_index = 20 + self.z_scale.table()[level][:, None, None]
         z_bits = bits(z_hat if hard else noisy(z), 0.0, z_index).sum((1, 2, 3))
-        index, mean = self.hyper_synthesis(z_hat, level, y.shape[1], y.shape[2])
+        f = self.hyper_synthesis(z_hat, y.shape[1], y.shape[2])
         steps = self.steps()[level][:, None, None]
-        q = y * UNIT / steps
-        # What is expected to be zero (in steps from the mean) is not coded at all.
-        q_hat = torch.where(index < 0.5, mean.round().detach(), through(q))
-        y_bits = bits(q_hat if hard else noisy(q), mean, index).sum((1, 2, 3))
-        return self.synthesis(q_hat * steps / UNIT, p, level), y_bits, z_bits
+        coded, y_bits = [], 0.0
+        for group, q in enumerate((y * UNIT / steps).split(GROUPS, -1)):
+            index, mean = self.spread(group, f, level)
+            # What is expected to be zero (in steps from the mean) is not coded at all.
+            coded.append(torch.where(index < 0.5, mean.round().detach(), through(q)))
+            y_bits = y_bits + bits(coded[-1] if hard else noisy(q), mean, index).sum((1, 2, 3))
+            if group < len(self.hs_contexts):
+                f = self.hs_contexts[group](f, coded[-1], level)
+        return self.synthesis(torch.cat(coded, -1) * steps / UNIT, p, level), y_bits, z_bits
 
 
 def through(x):

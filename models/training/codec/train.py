@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from frames import Crops, stills
-from nets import LEVELS, RATE_WEIGHT, TIERS, UNIT, Codec, step_of
+from nets import GROUPS, LEVELS, RATE_WEIGHT, TIERS, UNIT, Codec, step_of
 
 WORK = Path(__file__).resolve().parent.parent / "work"
 SAVE_SECONDS = 120
@@ -111,8 +111,8 @@ def start(net, crops, device, random):
     with torch.no_grad():
         y = net.analysis(x, p, torch.zeros(len(x), dtype=torch.long, device=device)) * UNIT
         mean = y.abs().mean((0, 1, 2)).clamp(min=0.04) * 0.7
-        net.hs_scale.weight.mul_(0.1)
-        net.hs_scale.bias.copy_((47 / 10 * torch.log2(mean / 0.04)) / 8)
+        for head, part in zip(net.hs_heads, mean.split(GROUPS)):
+            head.scale.bias.copy_((47 / 10 * torch.log2(part / 0.04)) / 8)
 
 
 def main():

@@ -53,7 +53,12 @@ fn main() -> Result<(), Error> {
     while let Some(a) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{a}: a value is missing"));
         match a.as_str() {
-            "--levels" => levels = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            "--levels" => {
+                levels = value()?
+                    .split(',')
+                    .map(str::parse)
+                    .collect::<Result<_, _>>()?
+            }
             "--intra" => intra = true,
             "--threads" => threads = value()?.parse()?,
             "--frames" => most = value()?.parse()?,
@@ -80,8 +85,8 @@ fn main() -> Result<(), Error> {
                 ..Config::new(format)
             };
             let mut encoder = Encoder::new(config)?;
-            let mut decoder =
-                Decoder::with_models(&encoder.codec_data(), |_| Some(model.clone()))?.threads(threads);
+            let mut decoder = Decoder::with_models(&encoder.codec_data(), |_| Some(model.clone()))?
+                .threads(threads);
             let (mut bytes, mut keys, mut error, mut times) = (0, 0, [0.0; 3], [0.0; 2]);
             for picture in &pictures {
                 let begun = Instant::now();

@@ -12,7 +12,7 @@ use gstneural_codec::{
 };
 
 const SIZES: Sizes = Sizes {
-    latents: 256,
+    groups: &[48, 96, 240],
     hidden: 64,
     features: 48,
     expanded: 96,
@@ -54,7 +54,7 @@ fn mean(ms: f64, mut job: impl FnMut()) -> f64 {
 
 /// Millions of multiplications of a trunk with `inputs` inputs and what surrounds it.
 fn trunk_macs(inputs: usize, blocks: usize) -> f64 {
-    let (c, e, m) = (SIZES.features, SIZES.expanded, SIZES.latents);
+    let (c, e, m) = (SIZES.features, SIZES.expanded, SIZES.latents());
     let position = inputs * c + blocks * (9 * c + 2 * c * e);
     (4 * ROWS * COLUMNS * position + ROWS * COLUMNS * m * 384) as f64 / 1e6
 }
@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             *s = (i / 3 % 251) as u16;
         }
     }
-    let (c, h, m) = (SIZES.features, SIZES.hidden, SIZES.latents);
+    let (c, h, m) = (SIZES.features, SIZES.hidden, SIZES.latents());
     let n = ROWS * COLUMNS * m;
     let z_row = COLUMNS.div_ceil(4) * HYPER;
     let slices = ROWS.div_ceil(SLICE);
@@ -95,15 +95,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     assert!(done.is_ok());
                 }
             });
-            let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
+            let (mut index, mut mean8) = (vec![0; row], vec![0; row]);
+            let q = vec![1; row];
             let mut workspace = HyperWorkspace::default();
             let hyper = mean(ms, || {
-                let outputs = index.chunks_mut(row).zip(mean8.chunks_mut(row));
-                for (z, (index, mean8)) in z.chunks(z_row).zip(outputs) {
-                    let size = [index.len() / (COLUMNS * m), COLUMNS];
-                    let w = &mut workspace;
-                    let done = decoder.hyper(&kernels, level, size, z, w, index, mean8);
-                    assert!(done.is_ok());
+                let (hyper, w) = (decoder.hyper(), &mut workspace);
+                for (band, z) in z.chunks(z_row).enumerate() {
+                    let rows = SLICE.min(ROWS - band * SLICE);
+                    assert!(hyper.begin(&kernels, [rows, COLUMNS], z, w).is_ok());
+                    for (group, (_, size)) in hyper.groups().enumerate() {
+                        let n = rows * COLUMNS * size;
+                        let (index, mean8) = (&mut index[..n], &mut mean8[..n]);
+                        let done = hyper.spread(&kernels, level, group, w, index, mean8);
+                        assert!(done.is_ok());
+                        assert!(hyper.learn(&kernels, level, group, &q[..n], w).is_ok());
+                    }
                 }
             });
             let q: Vec<i16> = y.iter().map(|y| (y >> 9) as i16).collect();
@@ -118,7 +124,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let deep = (slices * COLUMNS.div_ceil(4)) as f64 / 1e6;
             let analysis_macs = trunk_macs(inputs, 2) + positions * (4 * c * m) as f64;
             let synthesis_macs = trunk_macs(inputs, 3) + positions * (4 * c * 96) as f64;
-            let hyper_macs = positions * (9 * h + h * h + 2 * h * m) as f64
+            let contexts = SIZES.groups[..SIZES.groups.len() - 1].iter();
+            let contexts: usize = contexts.map(|g| 9 * g + (h + 2 * g) * h).sum();
+            let hyper_macs = positions * (9 * h + h * h + 2 * h * m + contexts) as f64
                 + deep * (HYPER * 4 * h + 4 * (9 * h + h * h + 4 * h * h)) as f64;
             let hyper_analysis_macs =
                 positions * (m * h + 9 * h + h * h + h * h) as f64 + deep * (4 * h * HYPER) as f64;

@@ -50,8 +50,17 @@ fn main() -> Result<(), Error> {
         let height = format.height as usize;
         let field = search(&kernels, luma, &halves, 0, height, &config, None);
         let mut predicted = Picture::grey(format);
-        for (p, (plane, from)) in predicted.planes.iter_mut().zip(&reference.planes).enumerate() {
-            let shifts = if p == 0 { (0, 0) } else { format.chroma.shifts() };
+        for (p, (plane, from)) in predicted
+            .planes
+            .iter_mut()
+            .zip(&reference.planes)
+            .enumerate()
+        {
+            let shifts = if p == 0 {
+                (0, 0)
+            } else {
+                format.chroma.shifts()
+            };
             let (width, height) = (plane.width, plane.height);
             compensate(&kernels, from, &field, 0, shifts, max, |x, y, row| {
                 if y < height {

@@ -230,19 +230,18 @@ impl Decoder {
     ) -> Vec<bool> {
         let format = Format::of(&self.header);
         let height = format.height as usize;
-        let results: Vec<Option<SliceRows>> =
-            parallel::map(unit.slices.len(), self.threads, |i| {
-                let slice = unit.slices.get(i).filter(|s| s.intact)?;
-                let rows = slice_rows(height, i);
-                let job = SliceJob {
-                    format,
-                    top: rows.start,
-                    height: rows.len(),
-                    near: unit.info.qp,
-                    references,
-                };
-                decode_slice(&job, slice.data, &damaged).ok()
-            });
+        let results: Vec<Option<SliceRows>> = parallel::map(unit.slices.len(), self.threads, |i| {
+            let slice = unit.slices.get(i).filter(|s| s.intact)?;
+            let rows = slice_rows(height, i);
+            let job = SliceJob {
+                format,
+                top: rows.start,
+                height: rows.len(),
+                near: unit.info.qp,
+                references,
+            };
+            decode_slice(&job, slice.data, &damaged).ok()
+        });
         let put = |(i, rows): (usize, &Option<SliceRows>)| match rows {
             Some(rows) => {
                 picture.put_rows(slice_rows(height, i).start, &rows.planes);

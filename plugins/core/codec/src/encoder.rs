@@ -136,7 +136,11 @@ impl Encoder {
                     buffer_ms,
                 } => {
                     let pixels = u64::from(config.format.width) * u64::from(config.format.height);
-                    let interval = if lossy.intra_only { 1 } else { config.keyframe_interval };
+                    let interval = if lossy.intra_only {
+                        1
+                    } else {
+                        config.keyframe_interval
+                    };
                     control = Some(Control::new(
                         bits_per_second,
                         buffer_ms,
@@ -297,7 +301,11 @@ impl Encoder {
             slices.push(bytes);
             hints.push(fields);
         }
-        let frame_type = if key { FrameType::Key } else { FrameType::Predicted };
+        let frame_type = if key {
+            FrameType::Key
+        } else {
+            FrameType::Predicted
+        };
         Ok(Coded {
             frame_type,
             qp: near,
@@ -314,9 +322,9 @@ impl Encoder {
             self.predictions(picture, self.search(lossy, key))
         };
         if let Some(p) = &predicted {
-            let [inter, intra] = p.iter().fold([0, 0], |[a, b], p| {
-                [a + p.costs[0], b + p.costs[1]]
-            });
+            let [inter, intra] = p
+                .iter()
+                .fold([0, 0], |[a, b], p| [a + p.costs[0], b + p.costs[1]]);
             if lossy.scene_cuts && self.since_key >= FEWEST_BETWEEN_CUTS && inter > intra {
                 key = true;
                 predicted = None;
@@ -392,7 +400,8 @@ impl Encoder {
                 rows: slice_rows(height, i),
                 level: number,
             };
-            self.coder.encode(&job, picture, predicted.and_then(|p| p.get(i)))
+            self.coder
+                .encode(&job, picture, predicted.and_then(|p| p.get(i)))
         });
         let mut decoded = Picture::grey(format);
         let mut slices = Vec::new();

@@ -224,7 +224,10 @@ fn settings_and_frames_out_of_range_are_refused() {
     };
     let good = Config::new(format);
     for config in [
-        Config { near: 16, ..good.clone() },
+        Config {
+            near: 16,
+            ..good.clone()
+        },
         Config {
             references: 0,
             ..good.clone()

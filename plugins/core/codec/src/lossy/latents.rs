@@ -126,6 +126,10 @@ pub(crate) fn choose(
             error * error + PRICE * i64::from(tables.signed_cost(table, coded))
         };
         let other = near + (base - near).signum();
-        *q = if cost(other) < cost(near) { other } else { near } as i16;
+        *q = if cost(other) < cost(near) {
+            other
+        } else {
+            near
+        } as i16;
     }
 }

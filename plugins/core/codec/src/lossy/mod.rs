@@ -8,8 +8,8 @@ mod latents;
 mod rate;
 mod slice;
 
-pub use rate::Rate;
 pub(crate) use rate::Control;
+pub use rate::Rate;
 pub(crate) use slice::{Coder, Predicted, SliceJob, predict};
 
 use std::sync::Arc;

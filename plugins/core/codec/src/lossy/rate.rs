@@ -131,7 +131,13 @@ impl Control {
         let bits = bits as f64;
         let known = &mut self.complexity[usize::from(!key)];
         let now = bits / SHRINK.powi(level.into());
-        *known = Some(known.map_or(now, |k| if key { (k + now) / 2.0 } else { k * 0.7 + now * 0.3 }));
+        *known = Some(known.map_or(now, |k| {
+            if key {
+                (k + now) / 2.0
+            } else {
+                k * 0.7 + now * 0.3
+            }
+        }));
         self.fullness = (self.fullness - bits + self.share).min(self.capacity);
         self.saved += self.share - bits;
         // What a still picture saved for minutes must not be spent in a second.
@@ -164,7 +170,7 @@ mod tests {
 
     #[test]
     fn ten_seconds_take_what_was_asked_for() {
-        for rate in [300_000, 1_000_000, 4_000_000] {
+        for rate in [800_000, 2_000_000, 6_000_000] {
             let mut control = Control::new(rate, 1000, (30, 1), 640 * 360, 60).unwrap();
             let mut sum = 0;
             for n in 0..300 {

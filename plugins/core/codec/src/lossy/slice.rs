@@ -9,14 +9,11 @@ use crate::{
         BLOCK, Field, Halves, Kernels as MotionKernels, Reference, SearchConfig, compensate, search,
     },
     nets::{
-        AnalysisWorkspace, DecoderNets, EncoderNets, HYPER, HyperAnalysisWorkspace, HyperWorkspace,
-        Kernels, Kind, Level, Model, SynthesisWorkspace,
+        AnalysisWorkspace, BAND_ROWS, DecoderNets, EncoderNets, HYPER, HyperAnalysisWorkspace,
+        HyperWorkspace, Kernels, Kind, Level, Model, SynthesisWorkspace,
     },
     rans::{Decoder, Encoder, TableSet},
 };
-
-/// Latent rows that one row of hyper-latents stands for.
-const HYPER_ROWS: usize = 4;
 
 /// Buffers for a slice, used again for the next one.
 #[derive(Debug, Default)]
@@ -31,6 +28,17 @@ struct Workspace {
     index: Vec<u8>,
     mean: Vec<i16>,
     symbols: Encoder,
+    /// Of a group: latents before they are quantised, and after.
+    wanted: Vec<i32>,
+    part: Vec<i16>,
+}
+
+/// A group of latents of a band.
+struct Part {
+    /// Where the band's latents are among those of the slice.
+    band: Range<usize>,
+    /// The group's channels.
+    channels: Range<usize>,
 }
 
 /// Codes and decodes slices with the networks of a model.
@@ -98,7 +106,11 @@ fn compensated(format: Format, rows: &Range<usize>, field: &Field, from: &Refere
     let kernels = MotionKernels::best();
     let mut out = Picture::grey(slice_format(format, rows));
     for (p, (plane, from)) in out.planes.iter_mut().zip(&from.planes).enumerate() {
-        let shifts = if p == 0 { (0, 0) } else { format.chroma.shifts() };
+        let shifts = if p == 0 {
+            (0, 0)
+        } else {
+            format.chroma.shifts()
+        };
         let (width, height) = (plane.width, plane.height);
         let put = |x: usize, y: usize, row: &[u16]| {
             if y < height {
@@ -139,7 +151,10 @@ fn costs(luma: &Plane, rows: &Range<usize>, predicted: &Plane) -> [u64; 2] {
     for y in rows.clone() {
         let row = luma.row(y);
         let other = predicted.row(y - rows.start);
-        let differences = row.iter().zip(other).map(|(a, b)| u64::from(a.abs_diff(*b)));
+        let differences = row
+            .iter()
+            .zip(other)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)));
         out[0] += differences.sum::<u64>();
     }
     for top in rows.clone().step_by(BLOCK) {
@@ -175,7 +190,7 @@ impl SliceJob<'_> {
 
     /// Rows and columns of hyper-latents.
     fn hyper(&self) -> [usize; 2] {
-        self.latents().map(|n| n.div_ceil(HYPER_ROWS))
+        self.latents().map(|n| n.div_ceil(BAND_ROWS))
     }
 }
 
@@ -186,7 +201,10 @@ pub(crate) fn rows_looked_at(field: &Field, rows: &Range<usize>, height: usize) 
     let last = height.saturating_sub(1);
     // The filter takes 2 rows above and 3 below; vectors may point outside of the picture.
     let first = rows.start.saturating_add_signed(up - 2).min(last);
-    let end = rows.end.next_multiple_of(BLOCK).saturating_add_signed(down + 4);
+    let end = rows
+        .end
+        .next_multiple_of(BLOCK)
+        .saturating_add_signed(down + 4);
     first..end.clamp(first + 1, last + 1)
 }
 
@@ -206,28 +224,43 @@ impl Coder {
         picture: &Picture,
         predicted: Option<&Predicted>,
     ) -> Result<(Vec<u8>, Picture)> {
-        let kind = if predicted.is_some() { Kind::Inter } else { Kind::Intra };
+        let kind = if predicted.is_some() {
+            Kind::Inter
+        } else {
+            Kind::Intra
+        };
         let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
         let source = cut(picture, &job.rows);
         let prediction = predicted.map(|p| &p.picture);
         let tables = TableSet::laplace();
         self.with(|w| {
-            let mut symbols = std::mem::take(&mut w.symbols);
-            symbols.clear();
+            w.symbols.clear();
             if let Some(p) = predicted {
-                p.field.write(&mut symbols, tables);
+                p.field.write(&mut w.symbols, tables);
             }
-            self.choose(job, nets, analysis, &source, prediction, w)?;
-            latents::write_hyper(&mut symbols, tables, nets.hyper_indices(job.level), &w.z);
-            latents::write(&mut symbols, tables, &w.index, &w.mean, &w.q);
-            let bytes = symbols.finish(tables);
-            w.symbols = symbols;
-            Ok((bytes?, self.synthesise(job, nets, prediction, w)?))
+            self.analyse(job, nets, analysis, &source, prediction, w)?;
+            let scales = nets.hyper_indices(job.level);
+            latents::write_hyper(&mut w.symbols, tables, scales, &w.z);
+            let steps = nets.steps(job.level);
+            self.groups(job, nets, w, |w, part| {
+                let steps = steps.get(part.channels.clone()).unwrap_or_default();
+                w.wanted.clear();
+                let rows = w.y.get(part.band.clone()).unwrap_or_default();
+                for position in rows.chunks_exact(nets.latents()) {
+                    w.wanted
+                        .extend(position.get(part.channels.clone()).unwrap_or_default());
+                }
+                let spread = (&w.index[..], &w.mean[..]);
+                latents::choose(tables, spread, &w.wanted, steps, &mut w.part);
+                latents::write(&mut w.symbols, tables, &w.index, &w.mean, &w.part);
+            })?;
+            let bytes = w.symbols.finish(tables)?;
+            Ok((bytes, self.synthesise(job, nets, prediction, w)?))
         })
     }
 
-    /// Analysis: leaves hyper-latents, scales, means and the chosen latents in `w`.
-    fn choose(
+    /// Analysis: leaves latents and hyper-latents in `w`.
+    fn analyse(
         &self,
         job: &SliceJob<'_>,
         nets: &DecoderNets,
@@ -242,32 +275,63 @@ impl Coder {
         w.y.resize(rows * columns * n, 0);
         w.z.resize(z_rows * z_columns * HYPER, 0);
         let k = &self.kernels;
-        analysis.analyse(k, job.level, source, prediction, &mut w.y, 1, &mut w.analysis)?;
-        let bands = w.y.chunks(HYPER_ROWS * columns * n);
+        analysis.analyse(
+            k,
+            job.level,
+            source,
+            prediction,
+            &mut w.y,
+            1,
+            &mut w.analysis,
+        )?;
+        let bands = w.y.chunks(BAND_ROWS * columns * n);
         for (y, z) in bands.zip(w.z.chunks_mut(z_columns * HYPER)) {
             let size = [y.len() / (columns * n), columns];
             analysis.hyper_analyse(k, job.level, size, y, z, &mut w.hyper_analysis)?;
         }
-        self.spread(job, nets, w)?;
-        w.q.resize(w.y.len(), 0);
-        let steps = nets.steps(job.level);
-        let spread = (&w.index[..], &w.mean[..]);
-        latents::choose(TableSet::laplace(), spread, &w.y, steps, &mut w.q);
         Ok(())
     }
 
-    /// Scales and means of the latents from the hyper-latents in `w`.
-    fn spread(&self, job: &SliceJob<'_>, nets: &DecoderNets, w: &mut Workspace) -> Result<()> {
+    /// Goes through all groups of latents in the order of coding. `code` finds in `w` how a group's
+    /// latents are spread, and leaves them in `w.part`; all of them end up in `w.q`.
+    fn groups(
+        &self,
+        job: &SliceJob<'_>,
+        nets: &DecoderNets,
+        w: &mut Workspace,
+        mut code: impl FnMut(&mut Workspace, &Part),
+    ) -> Result<()> {
         let [rows, columns] = job.latents();
         let [_, z_columns] = job.hyper();
-        let n = nets.latents();
-        w.index.resize(rows * columns * n, 0);
-        w.mean.resize(rows * columns * n, 0);
-        let band = HYPER_ROWS * columns * n;
-        let bands = w.index.chunks_mut(band).zip(w.mean.chunks_mut(band));
-        for ((index, mean), z) in bands.zip(w.z.chunks(z_columns * HYPER)) {
-            let size = [index.len() / (columns * n), columns];
-            nets.hyper(&self.kernels, job.level, size, z, &mut w.hyper, index, mean)?;
+        let (hyper, n) = (nets.hyper(), nets.latents());
+        let k = &self.kernels;
+        w.q.resize(rows * columns * n, 0);
+        for (band, top) in (0..rows).step_by(BAND_ROWS).enumerate() {
+            let height = BAND_ROWS.min(rows - top);
+            let z = band * z_columns * HYPER..(band + 1) * z_columns * HYPER;
+            let z = w.z.get(z).unwrap_or_default();
+            hyper.begin(k, [height, columns], z, &mut w.hyper)?;
+            let positions = top * columns..(top + height) * columns;
+            for (group, (first, size)) in hyper.groups().enumerate() {
+                let part = Part {
+                    band: positions.start * n..positions.end * n,
+                    channels: first..first + size,
+                };
+                let count = positions.len() * size;
+                w.index.resize(count, 0);
+                w.mean.resize(count, 0);
+                w.part.resize(count, 0);
+                hyper.spread(k, job.level, group, &mut w.hyper, &mut w.index, &mut w.mean)?;
+                code(w, &part);
+                hyper.learn(k, job.level, group, &w.part, &mut w.hyper)?;
+                let rows = w.q.get_mut(part.band).unwrap_or_default();
+                let each = rows.chunks_exact_mut(n).zip(w.part.chunks_exact(size));
+                for (to, from) in each {
+                    if let Some(to) = to.get_mut(part.channels.clone()) {
+                        to.copy_from_slice(from);
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -296,7 +360,11 @@ impl Coder {
         bytes: &[u8],
         reference: Option<&Reference>,
     ) -> Result<(Picture, Option<Range<usize>>)> {
-        let kind = if reference.is_some() { Kind::Inter } else { Kind::Intra };
+        let kind = if reference.is_some() {
+            Kind::Inter
+        } else {
+            Kind::Intra
+        };
         let nets = job.model.decoder(kind)?;
         let tables = TableSet::laplace();
         let mut d = Decoder::new(bytes)?;
@@ -311,9 +379,9 @@ impl Coder {
             let [z_rows, z_columns] = job.hyper();
             w.z.resize(z_rows * z_columns * HYPER, 0);
             latents::read_hyper(&mut d, tables, nets.hyper_indices(job.level), &mut w.z)?;
-            self.spread(job, nets, w)?;
-            w.q.resize(w.index.len(), 0);
-            latents::read(&mut d, tables, &w.index, &w.mean, &mut w.q);
+            self.groups(job, nets, w, |w, _| {
+                latents::read(&mut d, tables, &w.index, &w.mean, &mut w.part);
+            })?;
             d.finish()?;
             let picture = self.synthesise(job, nets, prediction.as_ref(), w)?;
             Ok((picture, looked_at))

@@ -2,7 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{DecoderNets, HYPER, HyperWorkspace, Kernels, Kind, Level, SynthesisWorkspace, layout};
+use super::{
+    BAND_ROWS, DecoderNets, HYPER, HyperWorkspace, Kernels, Kind, Level, SynthesisWorkspace, layout,
+};
 use crate::{Format, Picture, Result, bitstream::Chroma};
 
 /// A picture whose last rows and columns of positions are cut.
@@ -38,10 +40,11 @@ impl Xorshift {
 
 /// SHA-256 of what networks give for invented inputs.
 ///
-/// For levels 0, 16 and 31, of one generator: hyper-latents of -40 to 40 give indices (bytes) and
-/// means (16 bits little endian); then values of -4 to 4 as quantised latents and, for inter
-/// pictures, samples of 0 to 255 as prediction give a picture of 91x75 (bytes). All in the order of
-/// memory; planes are Y, U, V.
+/// For levels 0, 16 and 31, of one generator: for each band of a picture of 91x75, hyper-latents of
+/// -40 to 40; for each group, indices (bytes) and means (16 bits little endian) count, and values of
+/// -4 to 4 are taken as its quantised latents. Then such values as all latents and, for inter
+/// pictures, samples of 0 to 255 as prediction give the picture (bytes). All in the order of memory;
+/// planes are Y, U, V.
 pub(super) fn hash(nets: &DecoderNets) -> Result<[u8; 32]> {
     let kernels = Kernels::best();
     let mut random = Xorshift(Xorshift::START);
@@ -49,20 +52,28 @@ pub(super) fn hash(nets: &DecoderNets) -> Result<[u8; 32]> {
     let mut picture = Picture::grey(FORMAT);
     let mut prediction = (nets.kind == Kind::Inter).then(|| Picture::grey(FORMAT));
     let (rows, columns) = layout::latent_size(&picture)?;
-    let n = rows * columns * nets.latents();
-    let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
-    let mut hyper = HyperWorkspace::default();
+    let mut workspace = HyperWorkspace::default();
     let mut synthesis = SynthesisWorkspace::default();
+    let hyper = nets.hyper();
     for level in LEVELS {
         let level = Level::new(level)?;
-        let z = rows.div_ceil(4) * columns.div_ceil(4) * HYPER;
-        let z: Vec<i8> = (0..z).map(|_| random.around(40) as i8).collect();
-        let size = [rows, columns];
-        nets.hyper(
-            &kernels, level, size, &z, &mut hyper, &mut index, &mut mean8,
-        )?;
-        hash.update(&index);
-        mean8.iter().for_each(|m| hash.update(m.to_le_bytes()));
+        for top in (0..rows).step_by(BAND_ROWS) {
+            let z = columns.div_ceil(4) * HYPER;
+            let z: Vec<i8> = (0..z).map(|_| random.around(40) as i8).collect();
+            let height = BAND_ROWS.min(rows - top);
+            hyper.begin(&kernels, [height, columns], &z, &mut workspace)?;
+            for (group, (_, size)) in hyper.groups().enumerate() {
+                let n = height * columns * size;
+                let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
+                let w = &mut workspace;
+                hyper.spread(&kernels, level, group, w, &mut index, &mut mean8)?;
+                hash.update(&index);
+                mean8.iter().for_each(|m| hash.update(m.to_le_bytes()));
+                let q: Vec<i16> = (0..n).map(|_| random.around(4) as i16).collect();
+                hyper.learn(&kernels, level, group, &q, w)?;
+            }
+        }
+        let n = rows * columns * nets.latents();
         let q: Vec<i16> = (0..n).map(|_| random.around(4) as i16).collect();
         for plane in prediction.iter_mut().flat_map(|p| &mut p.planes) {
             plane.samples.fill_with(|| random.below(256) as u16);

@@ -1,11 +1,11 @@
-//! What decoding computes: scales and means from hyper-latents, samples from latents.
+//! What decoding computes of latents: samples.
 
 use std::ops::Range;
 
 use super::{
     HYPER, Kernels, Kind, Level, PIXELS,
     dense::{Dense, Run},
-    depthwise::Depthwise,
+    hyper::{HyperNets, dense, of_level, shuffled},
     layout::{self, Rows},
     load::{Loader, Shape},
     trunk::{Ends, Trunk, TrunkRows},
@@ -17,34 +17,14 @@ use crate::{CodecError, Picture, Result, parallel};
 pub struct DecoderNets {
     pub(super) kind: Kind,
     latents: usize,
-    up1: Dense,
-    dw1: Depthwise,
-    d1: Dense,
-    up2: Dense,
-    dw2: Depthwise,
-    d2: Dense,
-    scale: Dense,
-    mean: Dense,
-    /// `[LEVELS][latents]`, as the two below.
-    shift: Vec<i16>,
-    inverse: Vec<i32>,
+    hyper: HyperNets,
+    /// `[LEVELS][latents]`.
     step: Vec<i32>,
     hyper_indices: Vec<[u8; HYPER]>,
     /// Latents to what is added to the last layer's output.
     direct: Dense,
     trunk: Trunk,
     out: Dense,
-}
-
-/// Buffers of [`DecoderNets::hyper`].
-#[derive(Debug, Default)]
-pub struct HyperWorkspace {
-    input: Vec<i16>,
-    half: Rows,
-    full: Rows,
-    filtered: Vec<i16>,
-    hidden: Vec<i16>,
-    wide: Vec<i16>,
 }
 
 /// Buffers of [`DecoderNets::synthesise`].
@@ -75,47 +55,18 @@ pub(super) fn check_len(what: &'static str, found: usize, needed: usize) -> Resu
     })
 }
 
-/// The level's part of a table of `n` values each.
-fn of_level<T>(table: &[T], level: Level, n: usize) -> &[T] {
-    &table[level.index() * n..(level.index() + 1) * n]
-}
-
-/// A dense layer whose outputs become 2x2 positions: row `r` of `x` gives rows `2 r`, `2 r + 1`.
-fn shuffled(k: &Kernels, layer: &Dense, x: &[i16], positions: usize, r: usize, to: &mut Rows) {
-    let channels = layer.outputs;
-    for group in 0..4 {
-        let run = Run {
-            group,
-            level: 0,
-            positions,
-            stride: 2 * channels,
-        };
-        let out = &mut to.row_mut(2 * r + group / 2)[group % 2 * channels..];
-        (k.dense)(layer, run, [x, &[]], out);
-    }
-}
-
 impl DecoderNets {
     pub(super) fn load(loader: Loader, kind: Kind) -> Result<Self> {
-        let latents = loader.dim("hs.scale", 0)?;
-        let hidden = loader.dim("hs.d1", 0)?;
+        let hyper = HyperNets::load(loader)?;
+        let latents = hyper.latents();
         let trunk = loader.trunk("gs", kind == Kind::Inter)?;
         let features = trunk.input.outputs;
         let dense = |name, shape| loader.dense(name, shape);
         Ok(Self {
             kind,
             latents,
-            up1: dense("hs.up1", Shape::relu(HYPER, 4 * hidden).shuffled())?,
-            dw1: loader.depthwise("hs.dw1", hidden)?,
-            d1: dense("hs.d1", Shape::relu(hidden, hidden))?,
-            up2: dense("hs.up2", Shape::relu(hidden, 4 * hidden).shuffled())?,
-            dw2: loader.depthwise("hs.dw2", hidden)?,
-            d2: dense("hs.d2", Shape::relu(hidden, hidden))?,
-            scale: dense("hs.scale", Shape::new(hidden, latents))?,
-            mean: dense("hs.mean", Shape::new(hidden, latents))?,
-            shift: loader.shifts(latents)?,
-            // With these limits no product leaves 32 bits.
-            inverse: loader.numbers("inv", latents, (0, 1 << 19))?,
+            hyper,
+            // With this limit no product leaves 32 bits.
             step: loader.numbers("step", latents, (1, (1 << 16) - 1))?,
             hyper_indices: loader.hyper_indices()?,
             direct: dense("gs.lin", Shape::new(latents, 4 * PIXELS).shuffled())?,
@@ -140,75 +91,9 @@ impl DecoderNets {
         self.hyper_indices.get(level.index()).unwrap_or(&NONE)
     }
 
-    /// Scales and means of the latents of a slice of `rows` x `columns` latents.
-    ///
-    /// `z` are the hyper-latents, `[ceil(rows / 4)][ceil(columns / 4)][32]`. `index` takes the
-    /// indices of scales (0 to 47) and `mean8` the means in eighths of a step (-16383 to 16383),
-    /// both `[rows][columns][latents]`.
-    ///
-    /// # Errors
-    /// [`CodecError::Setting`] if a slice's length is another.
-    #[expect(clippy::too_many_arguments, reason = "three of them are buffers")]
-    pub fn hyper(
-        &self,
-        kernels: &Kernels,
-        level: Level,
-        [rows, columns]: [usize; 2],
-        z: &[i8],
-        workspace: &mut HyperWorkspace,
-        index: &mut [u8],
-        mean8: &mut [i16],
-    ) -> Result<()> {
-        let [z_rows, z_columns] = [rows, columns].map(|n| n.div_ceil(4));
-        check_len("length of z", z.len(), z_rows * z_columns * HYPER)?;
-        check_len(
-            "length of indices",
-            index.len(),
-            rows * columns * self.latents,
-        )?;
-        check_len("length of means", mean8.len(), index.len())?;
-        if index.is_empty() {
-            return Ok(());
-        }
-        let hidden = self.d1.outputs;
-        let w = workspace;
-        w.input.resize(z_columns * HYPER, 0);
-        w.half.resize(2 * z_rows, 2 * z_columns, hidden);
-        w.full.resize(4 * z_rows, 4 * z_columns, hidden);
-        w.filtered.resize(4 * z_columns * hidden, 0);
-        w.hidden.resize(4 * z_columns * hidden, 0);
-        w.wide.resize(columns * self.latents, 0);
-
-        for (r, z) in z.chunks_exact(z_columns * HYPER).enumerate() {
-            for (x, &z) in w.input.iter_mut().zip(z) {
-                *x = layout::clip(i32::from(z) * 64);
-            }
-            shuffled(kernels, &self.up1, &w.input, z_columns, r, &mut w.half);
-        }
-        for r in 0..2 * z_rows {
-            let n = 2 * z_columns * hidden;
-            let (filtered, out) = (&mut w.filtered[..n], &mut w.hidden[..n]);
-            (kernels.depthwise)(&self.dw1, w.half.around(r, 2 * z_rows), filtered);
-            dense(kernels, &self.d1, 2 * z_columns, filtered, out);
-            shuffled(kernels, &self.up2, out, 2 * z_columns, r, &mut w.full);
-        }
-        // Beyond the slice's columns are zeros, not what the last hyper-latent gave.
-        for r in 0..rows {
-            w.full.row_mut(r)[columns * hidden..].fill(0);
-        }
-        let row = columns * self.latents;
-        let outputs = index.chunks_exact_mut(row).zip(mean8.chunks_exact_mut(row));
-        for (r, (index, mean8)) in outputs.enumerate() {
-            let n = columns * hidden;
-            let (filtered, out) = (&mut w.filtered[..n], &mut w.hidden[..n]);
-            (kernels.depthwise)(&self.dw2, w.full.around(r, rows), filtered);
-            dense(kernels, &self.d2, columns, filtered, out);
-            dense(kernels, &self.scale, columns, out, &mut w.wide);
-            (kernels.indices)(index, &w.wide, of_level(&self.shift, level, self.latents));
-            dense(kernels, &self.mean, columns, out, &mut w.wide);
-            (kernels.means)(mean8, &w.wide, of_level(&self.inverse, level, self.latents));
-        }
-        Ok(())
+    /// What tells how the latents are spread.
+    pub fn hyper(&self) -> &HyperNets {
+        &self.hyper
     }
 
     /// The picture that quantised latents stand for.
@@ -294,17 +179,6 @@ pub(super) fn check_prediction(
         found: prediction.format.to_string(),
         expected: picture.format.to_string(),
     })
-}
-
-/// A dense layer with one input and one group of outputs.
-pub(super) fn dense(k: &Kernels, layer: &Dense, positions: usize, x: &[i16], out: &mut [i16]) {
-    let run = Run {
-        group: 0,
-        level: 0,
-        positions,
-        stride: layer.outputs,
-    };
-    (k.dense)(layer, run, [x, &[]], out);
 }
 
 /// Synthesis of a band of rows.

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use super::{
     HYPER, Kernels, Kind, Level, PIXELS,
-    decoder::{check_len, check_prediction, dense},
+    decoder::{check_len, check_prediction},
     dense::{Dense, Run},
     depthwise::Depthwise,
+    hyper::dense,
     layout::{self, Rows},
     load::{Loader, Shape},
     trunk::{Ends, Trunk, TrunkRows},

@@ -5,8 +5,8 @@
 //! [`Model`] file. Activations are 16-bit in units of 1/8 of a sample, sums 32-bit; layouts are
 //! row by row with the channels of a position together.
 //!
-//! Decoding a frame takes [`DecoderNets::hyper`] for each slice, the entropy decoder, then
-//! [`DecoderNets::synthesise`]. Encoding: [`EncoderNets::analyse`], and
+//! Decoding a frame takes [`DecoderNets::hyper`] and the entropy decoder for each group of latents
+//! in turn, then [`DecoderNets::synthesise`]. Encoding: [`EncoderNets::analyse`], and
 //! [`EncoderNets::hyper_analyse`] for each slice.
 
 mod conformance;
@@ -16,6 +16,7 @@ mod depthwise;
 mod elementwise;
 mod encoder;
 mod file;
+mod hyper;
 mod kernels;
 mod layout;
 mod load;
@@ -26,8 +27,9 @@ mod simd;
 mod synthetic;
 mod trunk;
 
-pub use decoder::{DecoderNets, HyperWorkspace, SynthesisWorkspace};
+pub use decoder::{DecoderNets, SynthesisWorkspace};
 pub use encoder::{AnalysisWorkspace, EncoderNets, HyperAnalysisWorkspace};
+pub use hyper::{BAND_ROWS, HyperNets, HyperWorkspace};
 pub use kernels::Kernels;
 pub use model::{Kind, Level, Model};
 pub use seal::seal;

@@ -10,8 +10,8 @@ use crate::Result;
 /// Sizes of a model with invented weights.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
-    /// Channels of latents.
-    pub latents: usize,
+    /// Channels of latents in each group.
+    pub groups: &'static [usize],
     /// Channels of the hyper networks.
     pub hidden: usize,
     /// Features.
@@ -24,6 +24,13 @@ pub struct Sizes {
     pub encoder_blocks: Option<usize>,
     /// Whether there are networks for inter pictures.
     pub inter: bool,
+}
+
+impl Sizes {
+    /// Channels of latents.
+    pub fn latents(&self) -> usize {
+        self.groups.iter().sum()
+    }
 }
 
 struct Inventor {
@@ -83,15 +90,21 @@ impl Inventor {
     }
 
     fn decoder(&mut self, sizes: &Sizes) {
-        let (m, h) = (sizes.latents, sizes.hidden);
+        let (m, h) = (sizes.latents(), sizes.hidden);
         self.dense("hs.up1", HYPER, 4 * h);
         self.depthwise("hs.dw1", h);
         self.dense("hs.d1", h, h);
         self.dense("hs.up2", h, 4 * h);
         self.depthwise("hs.dw2", h);
         self.dense("hs.d2", h, h);
-        self.dense("hs.scale", h, m);
-        self.dense("hs.mean", h, m);
+        for (n, &size) in sizes.groups.iter().enumerate() {
+            self.dense(&format!("hs.{n}.scale"), h, size);
+            self.dense(&format!("hs.{n}.mean"), h, size);
+            if n + 1 < sizes.groups.len() {
+                self.depthwise(&format!("hs.{n}.dw"), size);
+                self.layer(&format!("hs.{n}.mix"), [h, h + 2 * size], h, LEVELS);
+            }
+        }
         let kind = self.kind;
         let random = &mut self.random;
         let n = LEVELS * m;
@@ -115,7 +128,7 @@ impl Inventor {
     }
 
     fn encoder(&mut self, sizes: &Sizes, blocks: usize) {
-        let (m, h) = (sizes.latents, sizes.hidden);
+        let (m, h) = (sizes.latents(), sizes.hidden);
         self.dense("ga.lin", 4 * PIXELS, m);
         self.trunk("ga", sizes, blocks);
         self.dense("ga.out", 4 * sizes.features, m);

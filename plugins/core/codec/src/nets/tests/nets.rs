@@ -1,15 +1,17 @@
 //! Whole networks and their files.
 
+use std::ops::Range;
+
 use super::super::{
-    AnalysisWorkspace, HYPER, HyperAnalysisWorkspace, HyperWorkspace, Kernels, Kind, Level, Model,
-    Sizes, SynthesisWorkspace,
+    AnalysisWorkspace, BAND_ROWS, DecoderNets, HYPER, HyperAnalysisWorkspace, HyperWorkspace,
+    Kernels, Kind, Level, Model, Sizes, SynthesisWorkspace,
     conformance::Xorshift,
     file::{self, SectionWriter},
 };
 use crate::{CodecError, Format, Picture, bitstream::Chroma};
 
 pub(super) const SMALL: Sizes = Sizes {
-    latents: 20,
+    groups: &[5, 8, 7],
     hidden: 9,
     features: 17,
     expanded: 34,
@@ -18,7 +20,7 @@ pub(super) const SMALL: Sizes = Sizes {
     inter: true,
 };
 const TINY: Sizes = Sizes {
-    latents: 2,
+    groups: &[1, 1],
     hidden: 1,
     features: 1,
     expanded: 2,
@@ -38,6 +40,52 @@ pub(super) fn picture(random: &mut Xorshift, width: u32, height: u32) -> Picture
         plane.samples.fill_with(|| random.below(256) as u16);
     }
     picture
+}
+
+/// The latents of a group of a band.
+pub(super) fn part(
+    q: &[i16],
+    n: usize,
+    positions: Range<usize>,
+    (first, size): (usize, usize),
+) -> Vec<i16> {
+    let of = |p: usize| &q[p * n + first..][..size];
+    positions.flat_map(of).copied().collect()
+}
+
+/// Indices and means of all groups of all bands, in the order of coding.
+pub(super) fn spread(
+    nets: &DecoderNets,
+    kernels: &Kernels,
+    level: Level,
+    [rows, columns]: [usize; 2],
+    z: &[i8],
+    q: &[i16],
+    workspace: &mut HyperWorkspace,
+) -> (Vec<u8>, Vec<i16>) {
+    let hyper = nets.hyper();
+    let (mut all, mut means) = (Vec::new(), Vec::new());
+    let z_row = columns.div_ceil(4) * HYPER;
+    for (band, top) in (0..rows).step_by(BAND_ROWS).enumerate() {
+        let height = BAND_ROWS.min(rows - top);
+        let z = &z[band * z_row..][..z_row];
+        hyper
+            .begin(kernels, [height, columns], z, workspace)
+            .unwrap();
+        for (group, channels) in hyper.groups().enumerate() {
+            let n = height * columns * channels.1;
+            let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
+            hyper
+                .spread(kernels, level, group, workspace, &mut index, &mut mean8)
+                .unwrap();
+            all.extend(index);
+            means.extend(mean8);
+            let positions = top * columns..(top + height) * columns;
+            let q = part(q, nets.latents(), positions, channels);
+            hyper.learn(kernels, level, group, &q, workspace).unwrap();
+        }
+    }
+    (all, means)
 }
 
 /// Everything that the networks give for a picture.
@@ -82,11 +130,8 @@ fn all(model: &Model, kernels: &Kernels, kind: Kind, threads: usize) -> impl Par
         encoder
             .hyper_analyse(kernels, level, size, &y, &mut z, &mut hyper_analysis)
             .unwrap();
-        let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
-        decoder
-            .hyper(kernels, level, size, &z, &mut hyper, &mut index, &mut mean8)
-            .unwrap();
         let q: Vec<i16> = y.iter().map(|y| (y >> 8) as i16).collect();
+        let spread = spread(decoder, kernels, level, size, &z, &q, &mut hyper);
         let mut out = Picture::grey(source.format);
         decoder
             .synthesise(
@@ -99,7 +144,7 @@ fn all(model: &Model, kernels: &Kernels, kind: Kind, threads: usize) -> impl Par
                 &mut synthesis,
             )
             .unwrap();
-        results.push((y, z, index, mean8, out));
+        results.push((y, z, spread, out));
     }
     results
 }
@@ -125,19 +170,8 @@ fn a_slice_depends_on_nothing_around_it() {
     let (kernels, level) = (Kernels::best(), Level::new(5).unwrap());
     let mut random = Xorshift(Xorshift::START);
     let fresh = |workspace: &mut HyperWorkspace, z: &[i8]| {
-        let n = 4 * 6 * nets.latents();
-        let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
-        nets.hyper(
-            &kernels,
-            level,
-            [4, 6],
-            z,
-            workspace,
-            &mut index,
-            &mut mean8,
-        )
-        .unwrap();
-        (index, mean8)
+        let q = vec![z[0].into(); 4 * 6 * nets.latents()];
+        spread(nets, &kernels, level, [4, 6], z, &q, workspace)
     };
     let z: Vec<i8> = (0..2 * HYPER).map(|_| random.around(127) as i8).collect();
     let want = fresh(&mut HyperWorkspace::default(), &z);
@@ -231,8 +265,9 @@ fn damage_under_a_right_checksum_does_not_panic() {
         damaged[byte] ^= 1 << random.below(8);
         unnoticed += usize::from(Model::parse(&file::write(&damaged, encoder)).is_ok());
     }
-    // Only what the check does not compute with: the tier, and the tables of other levels.
-    let tables = 29 * (2 * 2 + 2 * 4 + 2 * 4) + 32 * 32 + 29 * 4;
+    // Only what the check does not compute with: the tier, and the tables of other levels (the last
+    // term is for the biases of two layers).
+    let tables = 29 * (2 * 2 + 2 * 4 + 2 * 4) + 32 * 32 + 29 * 4 * 2;
     assert!(
         unnoticed <= tables + 100,
         "{unnoticed} of {}",
@@ -266,7 +301,7 @@ fn names_and_shapes_are_told() {
     );
     section.put("intra.gs.lin.w", &[1, 1], &[1i16]);
     let error = Model::parse(&file(&section)).unwrap_err().to_string();
-    assert!(error.contains("intra.hs.scale.w: missing"), "{error}");
+    assert!(error.contains("intra.hs.d1.w: missing"), "{error}");
     section.put("tier", &[1], &[1u8]);
     let error = Model::parse(&file(&section)).unwrap_err().to_string();
     assert!(error.contains("tier: there are two"), "{error}");

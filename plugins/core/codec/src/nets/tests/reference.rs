@@ -1,13 +1,15 @@
 //! The networks once more, as their specification reads: whole layers one after the other, numbers
 //! of 64 bits, straight from the tensors of the file.
 
+use std::ops::Range;
+
 use super::super::{
     AnalysisWorkspace, HYPER, HyperAnalysisWorkspace, HyperWorkspace, Kernels, Kind, LEVELS, Level,
     Model, SynthesisWorkspace,
     conformance::{FORMAT, Xorshift},
     file::{self, Section},
 };
-use super::nets::{SMALL, picture};
+use super::nets::{SMALL, picture, spread};
 use crate::Picture;
 
 /// Activations `[rows][columns][channels]`.
@@ -140,13 +142,13 @@ impl Nets<'_> {
 
     /// A number of the table `name`, for the level and channel `c`.
     fn number(&self, table: &[i32], c: usize) -> i64 {
-        table[self.level * SMALL.latents + c].into()
+        table[self.level * SMALL.latents() + c].into()
     }
 
     fn table(&self, name: &str) -> Vec<i32> {
         let name = format!("{}.{name}", self.kind);
         self.section
-            .values(&name, &[LEVELS, SMALL.latents])
+            .values(&name, &[LEVELS, SMALL.latents()])
             .unwrap()
     }
 
@@ -161,8 +163,9 @@ impl Nets<'_> {
         f
     }
 
-    /// Indices and means.
-    fn hyper(&self, z: &Grid, rows: usize, columns: usize) -> (Grid, Grid) {
+    /// Indices and means of each group of a band; `q` are all of its latents.
+    fn hyper(&self, z: &Grid, q: &Grid) -> (Vec<i64>, Vec<i64>) {
+        let [rows, columns, _] = q.size;
         let h = SMALL.hidden;
         let x = z.map(|v, _| clip(v * 64));
         let x = self.dense("hs.up1", &x, 4 * h, 0).shuffled();
@@ -173,16 +176,31 @@ impl Nets<'_> {
         let name = format!("{}.shift", self.kind);
         let shift: Vec<i16> = self
             .section
-            .values(&name, &[LEVELS, SMALL.latents])
+            .values(&name, &[LEVELS, SMALL.latents()])
             .unwrap();
         let inverse = self.table("inv");
-        let scale = self.dense("hs.scale", &x, SMALL.latents, -2047);
-        let mean = self.dense("hs.mean", &x, SMALL.latents, -2047);
-        let shift = |c: usize| i64::from(shift[self.level * SMALL.latents + c]);
-        let index = scale.map(|v, [_, _, c]| ((v + shift(c) + 8) >> 4).clamp(0, 47));
-        let mean8 = mean
-            .map(|v, [_, _, c]| ((v * self.number(&inverse, c) + 2048) >> 12).clamp(-16383, 16383));
-        (index, mean8)
+        let shift = |c: usize| i64::from(shift[self.level * SMALL.latents() + c]);
+        let (mut f, mut first, mut indices, mut means) = (x, 0, Vec::new(), Vec::new());
+        for (n, &size) in SMALL.groups.iter().enumerate() {
+            let scale = self.dense(&format!("hs.{n}.scale"), &f, size, -2047);
+            let mean = self.dense(&format!("hs.{n}.mean"), &f, size, -2047);
+            let index =
+                |v: i64, [_, _, c]: [usize; 3]| ((v + shift(first + c) + 8) >> 4).clamp(0, 47);
+            let mean8 = |v: i64, [_, _, c]: [usize; 3]| {
+                ((v * self.number(&inverse, first + c) + 2048) >> 12).clamp(-16383, 16383)
+            };
+            indices.extend(scale.map(index).values);
+            means.extend(mean.map(mean8).values);
+            if n + 1 < SMALL.groups.len() {
+                let a = Grid::new([rows, columns, size], |[r, c, k]| {
+                    (q.at(r as isize, c as isize, first + k).abs() * 128).min(2047)
+                });
+                let t = self.depthwise(&format!("hs.{n}.dw"), &a);
+                f = self.dense(&format!("hs.{n}.mix"), &f.with(&a).with(&t), h, 0);
+            }
+            first += size;
+        }
+        (indices, means)
     }
 
     /// Samples as activations.
@@ -201,10 +219,10 @@ impl Nets<'_> {
     fn analysis(&self, x: &Grid, p: Option<&Grid>) -> Grid {
         let at = |g: &Grid, [r, c, k]: [usize; 3]| g.at(r as isize, c as isize, k);
         let d = x.map(|v, i| clip(v - p.map_or(0, |p| at(p, i))));
-        let (direct, a) = self.sums("ga.lin", &d.grouped(), SMALL.latents);
+        let (direct, a) = self.sums("ga.lin", &d.grouped(), SMALL.latents());
         let x = p.map_or(x.clone(), |p| x.with(p));
         let f = self.trunk("ga", &x, SMALL.encoder_blocks.unwrap());
-        let (out, b) = self.sums("ga.out", &f.grouped(), SMALL.latents);
+        let (out, b) = self.sums("ga.out", &f.grouped(), SMALL.latents());
         let unit = |v: i64, s: u8| (v * 64 + (1 << s >> 1)) >> s;
         direct.map(|v, i| unit(v, a) + unit(at(&out, i), b))
     }
@@ -262,7 +280,7 @@ fn networks_are_what_the_specification_says() {
         let prediction = (kind == Kind::Inter).then_some(&other);
         let p = prediction.map(activations);
         let size = [5, 6];
-        let n = 5 * 6 * SMALL.latents;
+        let n = 5 * 6 * SMALL.latents();
 
         let mut y = vec![0; n];
         let encoder = model.encoder(kind).unwrap();
@@ -291,18 +309,28 @@ fn networks_are_what_the_specification_says() {
                 .eq(want.values.iter().copied())
         );
 
-        let (mut index, mut mean8) = (vec![0; n], vec![0; n]);
+        let q: Vec<i16> = y.iter().map(|&y| (y >> 8) as i16).collect();
         let decoder = model.decoder(kind).unwrap();
         let mut workspace = HyperWorkspace::default();
         let w = &mut workspace;
-        decoder
-            .hyper(&kernels, level, size, &z, w, &mut index, &mut mean8)
-            .unwrap();
-        let want = from.hyper(&want, 5, 6);
-        assert!(index.iter().map(|&v| i64::from(v)).eq(want.0.values));
-        assert!(mean8.iter().map(|&v| i64::from(v)).eq(want.1.values));
+        let (index, mean8) = spread(decoder, &kernels, level, size, &z, &q, w);
+        let all = |rows: Range<usize>, from: &[i64], columns: usize, n: usize| {
+            let start = rows.start * columns * n;
+            let size = [rows.len(), columns, n];
+            let values = from[start..start + size.iter().product::<usize>()].to_vec();
+            Grid { size, values }
+        };
+        let wide: Vec<i64> = q.iter().map(|&v| v.into()).collect();
+        let (mut indices, mut means) = (Vec::new(), Vec::new());
+        for (band, rows) in [0..4, 4..5].into_iter().enumerate() {
+            let z = all(band..band + 1, &want.values, 2, HYPER);
+            let (i, m) = from.hyper(&z, &all(rows, &wide, 6, SMALL.latents()));
+            indices.extend(i);
+            means.extend(m);
+        }
+        assert!(index.iter().map(|&v| i64::from(v)).eq(indices));
+        assert!(mean8.iter().map(|&v| i64::from(v)).eq(means));
 
-        let q: Vec<i16> = y.iter().map(|&y| (y >> 8) as i16).collect();
         let mut out = Picture::grey(FORMAT);
         let mut workspace = SynthesisWorkspace::default();
         let w = &mut workspace;
@@ -310,7 +338,7 @@ fn networks_are_what_the_specification_says() {
             .synthesise(&kernels, level, &q, prediction, &mut out, 2, w)
             .unwrap();
         let q = Grid {
-            size: [5, 6, SMALL.latents],
+            size: [5, 6, SMALL.latents()],
             values: q.iter().map(|&v| v.into()).collect(),
         };
         let want = from.synthesis(&q, p.as_ref());
