@@ -1,8 +1,9 @@
 //! Video coding that decodes to the same bits everywhere.
 //!
 //! What is there: the [`bitstream`], an entropy coder with frozen tables ([`rans`]), integer
-//! [`motion`] compensation, and the [`lossless`] profile. `docs/bitstream.md` specifies it. Nothing
-//! that decodes uses floating point, and no result depends on the number of threads.
+//! [`motion`] compensation, the [`lossless`] profile, and the networks of lossy ones ([`nets`]).
+//! `docs/bitstream.md` specifies it. Nothing that decodes uses floating point, and no result depends
+//! on the number of threads.
 //!
 //! ```
 //! use gstneural_codec::{Config, Decoder, Encoder, Format, Picture, bitstream::Chroma};
