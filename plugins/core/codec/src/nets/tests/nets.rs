@@ -275,3 +275,14 @@ fn names_and_shapes_are_told() {
     let error = Model::parse(&file(&section)).unwrap_err().to_string();
     assert!(error.contains("too large"), "{error}");
 }
+
+/// The hash of a model contains that of its networks' results: neither what they are tried with nor
+/// what they compute may change, or models that are in use would be refused.
+#[test]
+fn the_check_of_models_stays_what_it_is() {
+    let (model, _) = Model::synthetic(9, SMALL).unwrap();
+    assert_eq!(
+        crate::bitstream::hex(model.hash()),
+        "bdef332f33600659cd75e9fe0adc32718858b176bb9270f3dc18b5ca9d0e563b"
+    );
+}
