@@ -24,8 +24,8 @@ TOP = 2**24 - 1
 KINDS = {np.dtype(np.uint8): 0, np.dtype(np.int16): 1, np.dtype(np.int32): 2}
 
 
-def layer(weight, bias, inputs=1):
-    """Integer weights, biases (with the rounding half) and shift.
+def layer(weight, bias, inputs=1, half=True):
+    """Integer weights, biases (with the rounding half, if wanted) and shift.
 
     `inputs` is the axis of the weights that a sum runs over; `bias` may have a row a level.
     """
@@ -36,14 +36,14 @@ def layer(weight, bias, inputs=1):
         whole = np.rint(weight * scale)
         reach = np.abs(whole).sum(axis=inputs) * 2047 + (biases + 1) * scale
         if np.abs(whole).max() <= 8191 and reach.max() <= TOP:
-            b = np.rint(bias * scale) + 2 ** (shift - 1)
+            b = np.rint(bias * scale) + half * 2 ** (shift - 1)
             return whole.astype(np.int16), b.astype(np.int32), np.array([shift], np.uint8)
     raise SystemExit("a layer's weights are too large for exact integers: train at a smaller rate")
 
 
-def put(tensors, name, weight, bias, inputs=1):
+def put(tensors, name, weight, bias, inputs=1, half=True):
     """Adds the three tensors of a layer."""
-    for part, array in zip("wbs", layer(weight, bias, inputs)):
+    for part, array in zip("wbs", layer(weight, bias, inputs, half)):
         tensors[f"{name}.{part}"] = array
 
 
@@ -87,10 +87,11 @@ def sections(net, kind):
     blocks(decoder, f"{kind}.gs", net.gs_trunk)
     linear(decoder, f"{kind}.gs.out", net.gs_out)
     decoder[f"check.{kind}"] = np.zeros(32, np.uint8)
-    linear(encoder, f"{kind}.ga.lin", net.ga_lin)
+    # The sums of these two are added before they are rounded.
+    for part, module in (("lin", net.ga_lin), ("out", net.ga_out)):
+        put(encoder, f"{kind}.ga.{part}", module.weight, module.bias, half=False)
     linear(encoder, f"{kind}.ga.in", net.ga_in, net.ga_level)
     blocks(encoder, f"{kind}.ga", net.ga_trunk)
-    linear(encoder, f"{kind}.ga.out", net.ga_out)
     linear(encoder, f"{kind}.ha.d0", net.ha_d0)
     put(encoder, f"{kind}.ha.dw1", net.ha_dw1.weight, net.ha_dw1.bias, inputs=0)
     linear(encoder, f"{kind}.ha.d1", net.ha_d1)

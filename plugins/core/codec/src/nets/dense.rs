@@ -11,6 +11,7 @@ const BOUND: i64 = 1 << 24;
 const MAX_WEIGHT: u16 = 8191;
 
 /// The weights of two inputs for the outputs of a panel: what `pmaddwd` takes.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for SIMD"))]
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 pub(super) struct Pair(pub(super) [i16; 2 * PANEL]);
@@ -26,6 +27,7 @@ pub(super) struct Dense {
     /// `[groups][outputs][inputs of both parts]`.
     pub(super) weights: Vec<i16>,
     /// `[groups][panels][pairs]`; each part is padded to pairs, each group to panels.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for SIMD"))]
     pub(super) packed: Vec<Pair>,
     /// `[levels][groups][outputs of all panels]`.
     pub(super) bias: Vec<i32>,
@@ -153,6 +155,7 @@ impl Dense {
     }
 
     /// Pairs of inputs of a panel.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for SIMD"))]
     pub(super) fn pairs(&self) -> usize {
         self.inputs[0].div_ceil(2) + self.inputs[1].div_ceil(2)
     }
@@ -165,6 +168,7 @@ impl Dense {
     }
 
     /// Packed weights of a group.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for SIMD"))]
     pub(super) fn pairs_of(&self, run: Run) -> &[Pair] {
         let n = self.panels() * self.pairs();
         &self.packed[run.group * n..(run.group + 1) * n]
@@ -203,6 +207,7 @@ fn sums(layer: &Dense, run: Run, x: [&[i16]; 2], mut put: impl FnMut(usize, i32)
 ///
 /// `x` are the parts of the input, `[positions][inputs]` each, values of up to [`LIMIT`].
 pub(super) fn plain(layer: &Dense, run: Run, x: [&[i16]; 2], out: &mut [i16]) {
+    layer.check_run(run, x, out.len());
     let (low, high) = (i32::from(layer.low), i32::from(LIMIT));
     sums(layer, run, x, |at, sum| {
         out[at] = (sum >> layer.shift).clamp(low, high) as i16;
@@ -211,5 +216,6 @@ pub(super) fn plain(layer: &Dense, run: Run, x: [&[i16]; 2], out: &mut [i16]) {
 
 /// As [`plain`], but the sums as they are.
 pub(super) fn plain_sums(layer: &Dense, run: Run, x: [&[i16]; 2], out: &mut [i32]) {
+    layer.check_run(run, x, out.len());
     sums(layer, run, x, |at, sum| out[at] = sum);
 }

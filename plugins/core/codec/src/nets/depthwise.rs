@@ -11,6 +11,7 @@ pub(super) const LANES: usize = 16;
 /// Weights of 16 channels for pairs of taps (0 1, 2 3, 4 5, 6 7, 8 and none), each pair in two
 /// halves, in the order in which AVX2 interleaves 16 channels of two taps: channels 0 to 3 and 8 to
 /// 11, then 4 to 7 and 12 to 15.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for SIMD"))]
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 pub(super) struct Taps(pub(super) [[[i16; LANES]; 2]; 5]);
@@ -22,6 +23,7 @@ pub(super) struct Depthwise {
     /// `[TAPS][channels]`.
     pub(super) weights: Vec<i16>,
     /// For each whole 16 channels.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for SIMD"))]
     pub(super) packed: Vec<Taps>,
     pub(super) bias: Vec<i32>,
     /// Bits that sums are shifted by, 1 to 15.
@@ -74,6 +76,7 @@ impl Depthwise {
 /// `rows` are the row above, the same and the one below, `[n + 2][channels]` each: their first and
 /// last positions lie left and right of the output's.
 pub(super) fn plain(layer: &Depthwise, rows: [&[i16]; 3], out: &mut [i16]) {
+    layer.check_rows(rows, out);
     plain_from(layer, 0, rows, out);
 }
 
