@@ -16,7 +16,7 @@ from PIL import Image
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from data import photos  # noqa: E402
 
-SHRINKS = (1.6, 2.4, 3.6, 5.2)
+SHRINKS = (1.6, 2.4, 3.6, 5.2, 7.5)
 CLIPS = (
     # file, size after scaling, first second, seconds
     ("bbb_1080p60_anim.mp4", (640, 352), 0, 10),

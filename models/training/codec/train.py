@@ -21,6 +21,10 @@ from nets import GROUPS, LEVELS, RATE_WEIGHT, TIERS, UNIT, Codec, step_of
 
 WORK = Path(__file__).resolve().parent.parent / "work"
 SAVE_SECONDS = 120
+SPEEDS = {"other": 1.0, "table": 5.0, "transform": 0.15}
+"""Learning rates over the round's."""
+FROZEN = 0.35
+"""The part of the first round in which the transform stays what it was."""
 
 
 def arguments():
@@ -115,6 +119,20 @@ def start(net, crops, device, random):
             head.scale.bias.copy_((47 / 10 * torch.log2(part / 0.04)) / 8)
 
 
+def inherit(net, path):
+    """Gives inter networks what the intra networks have learned; whether there was anything.
+
+    What intra saw as the picture is here the sum of the residual and the prediction.
+    """
+    if not net.inter or not path.exists():
+        return False
+    learned = torch.load(path, map_location="cpu", weights_only=True)["average"]
+    for name, both in (("ga_in.weight", (1, 0)), ("gs_in.weight", (1, 1))):
+        learned[name] = torch.cat([learned[name] * part for part in both], 1)
+    net.load_state_dict(learned)
+    return True
+
+
 def main():
     """Runs one round of one stage."""
     args = arguments()
@@ -154,18 +172,23 @@ def main():
     net.to(device)
     random = np.random.default_rng([args.seed, state["round"], state["step"]])
     torch.manual_seed(args.seed + 1000 * state["round"] + state["step"])
-    if saved is None:
+    if saved is None and not inherit(net, args.work / f"codec-{args.tier}-intra.pt"):
         start(net, crops, device, random)
     source = saved["average"] if saved else net.state_dict()
     average = {k: v.to(device).clone() for k, v in source.items()}
     averaged = Codec(shape, inter).to(device)
     peak = args.lr or (1e-3 if state["round"] == 1 else 5e-4)
-    tables = [p for n, p in net.named_parameters() if n.split(".")[0] in ("shift", "z_scale")]
-    kept = {id(p) for p in tables}
-    weights = [p for p in net.parameters() if id(p) not in kept]
-    optimiser = torch.optim.Adam(
-        [{"params": weights, "scale": 1.0}, {"params": tables, "scale": 5.0}], lr=peak, betas=(0.9, 0.99)
-    )
+    # The transform begins as a good one: while nothing is known of how its coefficients are spread,
+    # what the rate wants of it is to throw the fine ones away. So the hyperprior learns first.
+    def kind_of(name):
+        part = name.split(".")[0]
+        if part in ("shift", "z_scale"):
+            return "table"
+        return "transform" if part.startswith("ga_") or part in ("gs_lin", "gain") else "other"
+
+    named = list(net.named_parameters())
+    kinds = [{"params": [p for n, p in named if kind_of(n) == k], "kind": k} for k in SPEEDS]
+    optimiser = torch.optim.Adam(kinds, lr=peak, betas=(0.9, 0.99))
     if saved and not state["finished"] and state["elapsed"] > 0:
         optimiser.load_state_dict(saved["optimiser"])
 
@@ -190,7 +213,8 @@ def main():
         warm = min(1.0, progress / 0.01 + 0.05)
         rate = peak * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
+            late = group["kind"] == "transform" and state["round"] == 1 and progress < FROZEN
+            group["lr"] = 0.0 if late else rate * SPEEDS[group["kind"]]
         found, picked = crops.sample(random, args.batch, args.patch)
         x, p = predictions(found, device)
         level = levels_of(known, picked, random).to(device)

@@ -13,7 +13,7 @@ try:
     torch.set_num_threads(1)
 except ImportError:
     # The main test run has no PyTorch (gigabytes): what needs it is left to requirements.txt here.
-    collect_ignore = ["test_convert.py", "test_lpips.py", "test_nets.py", "test_shipped.py", "test_train.py"]
+    collect_ignore = ["test_codec.py", "test_convert.py", "test_lpips.py", "test_nets.py", "test_shipped.py", "test_train.py"]
 
 
 def pytest_report_header() -> list[str]:

@@ -1,0 +1,116 @@
+"""The codec's networks: where they begin, what their rate counts, what is exported of them."""
+
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: models/training/requirements.txt")
+
+CODEC = Path(__file__).resolve().parents[1] / "codec"
+ROOT = CODEC.parents[2]
+
+
+@pytest.fixture(scope="module")
+def codec():
+    """The modules of `codec/`, whose names others here have too."""
+    names = ("nets", "frames", "train", "export", "pairs")
+    hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    sys.path.insert(0, str(CODEC))
+    try:
+        import export
+        import frames
+        import nets
+        import train
+
+        class Modules:
+            """What the tests use."""
+
+        Modules.nets, Modules.frames, Modules.train, Modules.export = nets, frames, train, export
+        yield Modules
+    finally:
+        sys.path.remove(str(CODEC))
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(hidden)
+
+
+def pictures(codec, seed=1):
+    """Two smooth slices with noise, in the networks' units."""
+    random = np.random.default_rng(seed)
+    y = np.cumsum(random.normal(size=(2, 64, 128)), 2) * 4 + 128
+    u, v = (np.cumsum(random.normal(size=(2, 32, 64)), 2) + 128 for _ in "uv")
+    planes = (np.clip(p, 0, 255).astype(np.uint8) for p in (y, u, v))
+    return codec.train.units(codec.frames.packed(*planes), "cpu")
+
+
+def test_an_untrained_codec_is_a_cosine_transform(codec):
+    nets = codec.nets
+    basis = nets.cosine_basis()
+    assert torch.allclose(basis @ basis.t(), torch.eye(384), atol=1e-5)
+    for inter in (False, True):
+        net = nets.Codec(nets.TIERS["small"], inter)
+        x = pictures(codec)
+        p = pictures(codec, 2) if inter else None
+        level = torch.tensor([3, 20])
+        back = net.synthesis(net.analysis(x, p, level), p, level)
+        assert (back - x).abs().max() < 1e-3
+
+
+def test_the_rate_is_that_of_the_coders_tables(codec):
+    raw = (ROOT / "plugins/core/codec/tables/laplace.bin").read_bytes()
+    count, at, tables = struct.unpack_from("<H", raw, 4)[0], 6, []
+    for _ in range(count):
+        (symbols,) = struct.unpack_from("<H", raw, at)
+        tables.append(np.frombuffer(raw, "<u2", symbols, at + 2))
+        at += 2 + 2 * symbols
+    for scale in (4, 10, 20, 30, 40):
+        for value in (0, 1, -1, 2, 5):
+            zigzag = 2 * abs(value) - (value < 0)
+            frequency = tables[4 * scale][1 + zigzag] if 1 + zigzag < len(tables[4 * scale]) else 0
+            if frequency < 8:
+                continue
+            coder = -np.log2(frequency / 2**14)
+            # The first offset of the tables is 1/16.
+            ours = codec.nets.bits(torch.tensor(float(value)), 1 / 16, torch.tensor(float(scale)))
+            assert abs(ours.item() - coder) < 0.1 + 0.02 * coder, (scale, value)
+
+
+def test_what_the_hyperprior_has_to_learn_has_a_slope(codec):
+    """Values that take it by surprise, and scales beyond their range, still teach it."""
+    index = torch.tensor([-3.0, 60.0], requires_grad=True)
+    codec.nets.bits(torch.tensor([8.0, 0.0]), 0.0, index).sum().backward()
+    assert index.grad[0] < 0 < index.grad[1]
+
+
+def test_layers_become_integers_that_cannot_overflow(codec):
+    random = np.random.default_rng(3)
+    weight = torch.from_numpy(random.normal(size=(7, 40)))
+    bias = torch.from_numpy(random.normal(size=(32, 7)))
+    w, b, s = codec.export.layer(weight, bias)
+    reach = np.abs(w.astype(np.int64)).sum(1) * 2047 + np.abs(b.astype(np.int64)).max(0)
+    assert reach.max() < 2**24
+    scale = 2.0 ** s[0]
+    assert np.abs(w / scale - weight.numpy()).max() <= 0.5 / scale
+    half = 2 ** (int(s[0]) - 1)
+    assert np.abs((b - half) / scale / 128 - bias.numpy()).max() <= 0.5 / scale
+    with pytest.raises(SystemExit):
+        codec.export.layer(weight * 1e4, bias)
+
+
+def test_inter_begins_as_intra_on_the_sum(codec, tmp_path):
+    nets, train = codec.nets, codec.train
+    torch.manual_seed(1)
+    intra = nets.Codec(nets.TIERS["small"], False)
+    with torch.no_grad():
+        intra.gs_out.weight.normal_(0, 0.01)
+    path = tmp_path / "codec-small-intra.pt"
+    torch.save({"average": intra.state_dict()}, path)
+    inter = nets.Codec(nets.TIERS["small"], True)
+    assert train.inherit(inter, path) and not train.inherit(intra, path)
+    x, p, level = pictures(codec), pictures(codec, 2) * 0.2, torch.tensor([5, 25])
+    r = intra.ga_lin(nets.group2(x - p))
+    want = intra.synthesis(intra.ga_lin(nets.group2(x)), None, level)
+    assert (inter.synthesis(r, p, level) - want).abs().max() < 2e-2
