@@ -1,6 +1,7 @@
 //! What is said of a job before it begins.
 
 use crate::deinterlace;
+use crate::job::Work;
 use crate::plan::{Action, Note, Plan};
 use crate::probe::{Kind, Source};
 use crate::report::StreamLine;
@@ -44,7 +45,7 @@ pub(crate) fn frame_estimate(source: &Source, length_ns: u64) -> Option<u64> {
 }
 
 /// Lines for the report.
-pub(crate) fn streams(source: &Source, plan: &Plan) -> Vec<StreamLine> {
+pub(crate) fn streams(source: &Source, plan: &Plan, work: Work) -> Vec<StreamLine> {
     source
         .streams
         .iter()
@@ -59,7 +60,7 @@ pub(crate) fn streams(source: &Source, plan: &Plan) -> Vec<StreamLine> {
             codec: stream.codec(),
             language: stream.language(),
             action: match action {
-                Action::Upscale => "upscale",
+                Action::Work => work.name(),
                 Action::Copy(_) => "copy",
                 Action::Encode(_) => "encode",
                 Action::Drop => "drop",

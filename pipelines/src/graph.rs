@@ -6,7 +6,7 @@ use crate::describe;
 use crate::encoder::Settings;
 use crate::failure::{Failure, make};
 use crate::ground_truth::{Branch, Truth};
-use crate::job::Options;
+use crate::job::{Options, Work};
 use crate::location::{self, Output};
 use crate::parts::{
     add_chain, byte_queue, decoder, fail, flip, frame_queue, link_later, muxer, scale_of, sink_pad,
@@ -49,7 +49,7 @@ pub struct Graph {
     /// What came up while building.
     pub notes: Vec<Note>,
     src: gst::Element,
-    upscaler: gst::Element,
+    upscaler: Option<gst::Element>,
     entries: Vec<Entry>,
     pads: HeldPads,
     complete: Arc<AtomicBool>,
@@ -86,7 +86,7 @@ impl Graph {
         let pipeline = gst::Pipeline::new();
         let src = location::source(&options.input)?;
         let parse = make("parsebin")?;
-        let mux = muxer(plan.container)?;
+        let mux = muxer(plan.container, settings.codec)?;
         let sink = target.sink()?;
         pipeline
             .add_many([&src, &parse, &mux, &sink])
@@ -110,8 +110,10 @@ impl Graph {
             input = (input.1, input.0);
         }
         let properties = options.element.iter();
-        let upscaler = upscaler(properties.map(|(n, v)| (n.as_str(), v.as_str())))?;
-        let scale = scale_of(&upscaler)?;
+        let upscaler = (options.work == Work::Upscale)
+            .then(|| upscaler(properties.map(|(n, v)| (n.as_str(), v.as_str()))))
+            .transpose()?;
+        let scale = upscaler.as_ref().map_or(Ok(1), scale_of)?;
         let natural = (input.0 * scale, input.1 * scale);
         let side = options
             .element
@@ -162,7 +164,7 @@ impl Graph {
             let track = Arc::new(Track::default());
             let pad = match action {
                 Action::Drop => continue,
-                Action::Upscale => {
+                Action::Work => {
                     let mut chain = Vec::new();
                     if options.deinterlace {
                         chain.extend(deinterlace::chain(&source.decoded)?);
@@ -171,7 +173,7 @@ impl Graph {
                         chain.push(flip(orientation)?);
                     }
                     chain.push(make("videoconvert")?);
-                    chain.push(upscaler.clone());
+                    chain.extend(upscaler.clone());
                     chain.push(frame_queue(4)?);
                     if resize {
                         let scale = make("videoscale")?;
@@ -191,11 +193,14 @@ impl Graph {
                     chain.extend(results.clone());
                     chain.push(make("videoconvert")?);
                     chain.push(settings.make()?);
-                    let parser = make(settings.codec.parser())?;
-                    if plan.container == Container::Ts && parser.has_property("config-interval") {
+                    let parser = settings.codec.parser().map(make).transpose()?;
+                    if let Some(parser) = &parser
+                        && plan.container == Container::Ts
+                        && parser.has_property("config-interval")
+                    {
                         parser.set_property("config-interval", -1i32);
                     }
-                    chain.push(parser);
+                    chain.extend(parser);
                     chain.push(byte_queue(64)?);
                     let (first, last) = add_chain(&pipeline, &chain)?;
                     if let (Some(truth), Some(tee)) = (truth, &results) {
@@ -234,7 +239,7 @@ impl Graph {
                 id: stream.id.clone(),
                 kind: stream.kind,
                 pad,
-                track: if *action == Action::Upscale {
+                track: if *action == Action::Work {
                     Arc::clone(&video)
                 } else {
                     track
@@ -429,18 +434,17 @@ impl Graph {
             .collect()
     }
 
-    /// The model in use.
-    pub fn model(&self) -> String {
-        self.upscaler
-            .property::<Option<String>>("model")
-            .unwrap_or_default()
+    /// The model in use, if there is one.
+    pub fn model(&self) -> Option<String> {
+        self.upscaler.as_ref()?.property::<Option<String>>("model")
     }
 
     /// The element's `stats`.
     pub fn stats(&self) -> BTreeMap<String, serde_json::Value> {
         let mut map = BTreeMap::new();
-        if self.upscaler.has_property("stats")
-            && let Some(stats) = self.upscaler.property::<Option<gst::Structure>>("stats")
+        if let Some(upscaler) = &self.upscaler
+            && upscaler.has_property("stats")
+            && let Some(stats) = upscaler.property::<Option<gst::Structure>>("stats")
         {
             for (name, value) in stats.iter() {
                 let json = if let Ok(v) = value.get::<u64>() {
