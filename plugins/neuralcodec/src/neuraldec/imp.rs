@@ -222,6 +222,7 @@ impl VideoDecoderImpl for NeuralDec {
         if let Some(stream) = &mut lock(&self.state).stream {
             stream.decoder.flush();
             stream.last = None;
+            stream.last_number = None;
             stream.asked = false;
         }
         true
@@ -285,13 +286,22 @@ impl NeuralDec {
         };
         match stream.decoder.decode(unit) {
             Ok(decoded) => {
-                let damage = decoded.corrupt.then(|| match decoded.damaged_slices.len() {
-                    0 => format!(
-                        "frame {}: the picture's checksum does not match",
-                        decoded.number
-                    ),
-                    n => format!("frame {}: {n} damaged slice(s)", decoded.number),
-                });
+                let number = decoded.number;
+                // No profile changes the order of frames: one that comes late is shown at a time
+                // that is not its own.
+                let late = stream
+                    .last_number
+                    .filter(|_| !decoded.keyframe)
+                    .is_some_and(|last| number.wrapping_sub(last) as i32 <= 0);
+                stream.last_number = Some(number);
+                let damage = match decoded.damaged_slices.len() {
+                    _ if late => Some(format!("frame {number} comes after a later one")),
+                    0 if decoded.corrupt => Some(format!(
+                        "frame {number}: the picture's checksum does not match"
+                    )),
+                    0 => None,
+                    n => Some(format!("frame {number}: {n} damaged slice(s)")),
+                };
                 if decoded.keyframe && damage.is_none() {
                     stream.asked = false;
                 }

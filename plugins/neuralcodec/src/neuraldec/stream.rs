@@ -20,6 +20,8 @@ pub(super) struct Stream {
     pub info: VideoInfo,
     /// The last picture, which stands in for one that cannot be decoded.
     pub last: Option<Picture>,
+    /// The number of the last frame since a keyframe.
+    pub last_number: Option<u32>,
     /// Whether a keyframe has been asked for since the last one.
     pub asked: bool,
 }
@@ -78,6 +80,7 @@ impl Stream {
             caps,
             info,
             last: None,
+            last_number: None,
             asked: false,
         })
     }
