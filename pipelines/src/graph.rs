@@ -15,7 +15,7 @@ use crate::parts::{
 use crate::plan::{Action, Container, Note, Plan, Rotation};
 use crate::probe::{ColourSource, Kind, Source, hide_container_colour, link_source};
 use crate::timing::{self, Control, Cut, Track};
-use crate::watch::{Described, drop_orientation, watch_muxed, watch_raw};
+use crate::watch::{Described, drop_orientation, watch_damage, watch_muxed, watch_raw};
 use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -56,6 +56,7 @@ pub struct Graph {
     control: Arc<Control>,
     video: Arc<Track>,
     muxed: Arc<AtomicU64>,
+    damaged: Arc<AtomicU64>,
     check: Option<Branch>,
 }
 
@@ -66,6 +67,8 @@ pub struct Counts {
     pub frames_in: u64,
     /// Encoded and given to the muxer.
     pub frames_out: u64,
+    /// Those that came from the decoder as damaged.
+    pub damaged: u64,
     /// Furthest time of the source seen on any stream.
     pub reached_ns: u64,
     /// Length of the output's video.
@@ -159,6 +162,7 @@ impl Graph {
         let mut check = None;
         let video = Arc::new(Track::default());
         let muxed = Arc::new(AtomicU64::new(0));
+        let damaged = Arc::new(AtomicU64::new(0));
         let described = Described::default();
         for (stream, action) in source.streams.iter().zip(&plan.actions) {
             let track = Arc::new(Track::default());
@@ -221,6 +225,7 @@ impl Graph {
                     let rate = settings.codec == crate::encoder::Codec::Av1;
                     watch_raw(&raw_pad, forced, rate, &described);
                     timing::install(&raw_pad, control, &video, Cut::Video);
+                    watch_damage(&raw_pad, &damaged);
                     if matches!(plan.rotation, Rotation::Pixels(_)) {
                         drop_orientation(&raw_pad);
                     }
@@ -279,6 +284,7 @@ impl Graph {
             control: Arc::clone(control),
             video,
             muxed,
+            damaged,
             check,
         })
     }
@@ -406,6 +412,7 @@ impl Graph {
         Counts {
             frames_in: self.video.count.load(Ordering::SeqCst),
             frames_out: self.muxed.load(Ordering::SeqCst),
+            damaged: self.damaged.load(Ordering::SeqCst),
             reached_ns: self
                 .entries
                 .iter()

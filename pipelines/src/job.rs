@@ -292,7 +292,22 @@ pub fn run(
     }
     let bytes = target.publish()?;
     let wall = began.elapsed().as_secs_f64();
+    let damaged = if options.work == Work::Decode {
+        counts.damaged
+    } else {
+        0
+    };
+    if damaged > 0 {
+        reporter.warning(
+            "damaged-frames",
+            &format!(
+                "{damaged} of {} frames are damaged in the input: they show what could be decoded",
+                counts.frames_in
+            ),
+        );
+    }
     let (mut exit, status) = match &ending {
+        Ending::Complete if damaged > 0 => (Exit::Partial, "partial"),
         Ending::Complete => (Exit::Ok, "complete"),
         Ending::Broken(why) => {
             reporter.warning(
