@@ -106,7 +106,11 @@ impl Graph {
                 .max(0) as u32
         };
         let mut input = (dimension("width"), dimension("height"));
-        notes.extend(describe::interlaced(source, options.deinterlace));
+        match options.work {
+            Work::Upscale => notes.extend(describe::interlaced(source, options.deinterlace)),
+            Work::Encode => notes.extend(describe::converted(source)),
+            Work::Decode => {}
+        }
         let turned =
             matches!(&plan.rotation, Rotation::Pixels(o) if o.contains("90") || o.contains("270"));
         if turned {

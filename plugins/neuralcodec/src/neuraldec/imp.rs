@@ -302,7 +302,8 @@ impl NeuralDec {
                     0 => None,
                     n => Some(format!("frame {number}: {n} damaged slice(s)")),
                 };
-                if decoded.keyframe && damage.is_none() {
+                if decoded.keyframe {
+                    // A damaged one is asked for again.
                     stream.asked = false;
                 }
                 stream.last = Some(decoded.picture.clone());
