@@ -15,7 +15,8 @@ from gi.repository import GObject, Gst  # noqa: E402  (the version comes first)
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 GUIDES = {"nnupscale.md": ["nnupscale"], "neural-codec.md": ["neuralenc", "neuraldec"]}
 BEGIN, END = "<!-- properties of {}: written by make docs -->", "<!-- end of properties -->"
-INHERITED = {"name", "parent", "qos", "min-force-key-unit-interval"}
+# Of base classes, what our guides speak of.
+INHERITED = {"max-errors", "discard-corrupted-frames"}
 
 
 def values(spec: GObject.ParamSpec) -> str:
@@ -45,7 +46,7 @@ def table(name: str) -> str:
         raise SystemExit(f"GStreamer has no {name}: run `make build`, set GST_PLUGIN_PATH")
     rows = ["| property | values (default) | meaning |", "|---|---|---|"]
     for spec in sorted(element.list_properties(), key=lambda s: s.name):
-        if spec.name in INHERITED:
+        if spec.owner_type != element.__gtype__ and spec.name not in INHERITED:
             continue
         if not spec.flags & GObject.ParamFlags.WRITABLE:
             kind = "read only"
