@@ -241,3 +241,48 @@ fn threads_change_nothing() {
         }
     }
 }
+
+/// The unit as one that no other frame needs.
+fn droppable(unit: &gst::Buffer) -> gst::Buffer {
+    with_bytes(unit, |bytes| {
+        bytes[1] = 2;
+        let slices = usize::from(u16::from_le_bytes([bytes[10], bytes[11]]));
+        let head = 16 + 8 * slices;
+        let crc = crc32fast::hash(&bytes[..head]);
+        bytes[head..head + 4].copy_from_slice(&crc.to_le_bytes());
+    })
+}
+
+#[test]
+fn late_frames_are_left_out_only_where_that_is_allowed() {
+    let coded = clip(8);
+    for (skip, expected) in [("false", 8), ("true", 7)] {
+        let mut rig = coded.decoder(&[("skip-late", skip)]);
+        for (i, unit) in coded.units.iter().enumerate() {
+            // Frame 5 stands before a keyframe: nothing refers to it.
+            let unit = if i == 5 {
+                droppable(unit)
+            } else {
+                unit.clone()
+            };
+            if i == 4 {
+                let event = gst::event::Qos::new(
+                    gst::QOSType::Underflow,
+                    2.0,
+                    gst::ClockTime::SECOND.nseconds() as i64,
+                    FRAME * 4,
+                );
+                rig.h.push_upstream_event(event);
+            }
+            rig.h.push(unit).unwrap();
+        }
+        let shown = rig.all();
+        assert_eq!(shown.len(), expected, "skip-late={skip}");
+        for buffer in &shown {
+            let i = (buffer.pts().unwrap().nseconds() / FRAME.nseconds()) as usize;
+            assert!(skip == "false" || i != 5);
+            assert!(!corrupted(buffer));
+            assert_eq!(coded.decoded(buffer), coded.frames[i], "frame {i}");
+        }
+    }
+}

@@ -20,10 +20,6 @@ fn every_format_and_size_comes_back_byte_for_byte() {
     ];
     for format in formats {
         for (width, height) in [(64, 48), (1, 1), (37, 65), (2, 131)] {
-            if format.starts_with("I422") && width == 1 {
-                // GStreamer does not take one column of two samples for video.
-                continue;
-            }
             let what = format!("{format} {width}x{height}");
             let coded = code(&info(format, width, height), 5, &[("picture-crc", "true")]);
             assert_eq!(coded.units.len(), 5, "{what}");

@@ -75,6 +75,9 @@ impl ObjectImpl for NeuralDec {
         obj.set_packetized(true);
         // What comes before the first keyframe, and what follows a seek up to one, is left out.
         obj.set_needs_sync_point(true);
+        // The base class would throw away what is decoded too late. `skip-late` decides that, and
+        // saves the decoding.
+        obj.set_qos(false);
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
