@@ -150,6 +150,39 @@ fn a_seek_in_a_playing_file_shows_the_same_pictures() {
 }
 
 #[test]
+fn a_file_plays_backwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path());
+    let straight = frames(&format!(
+        "filesrc location={path} ! matroskademux ! neuraldec ! appsink name=s sync=false"
+    ));
+    let playing = Playing::new(&format!(
+        "filesrc location={path} ! matroskademux ! neuraldec ! appsink name=s sync=false max-buffers=4"
+    ));
+    let sink = playing.sink("s");
+    playing.0.set_state(gst::State::Playing).unwrap();
+    assert!(next(&sink).is_some());
+    let stop = gst::ClockTime::from_mseconds(2000);
+    playing
+        .0
+        .seek(
+            -1.0,
+            gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
+            gst::SeekType::Set,
+            gst::ClockTime::ZERO,
+            gst::SeekType::Set,
+            stop,
+        )
+        .unwrap();
+    let shown: Vec<Shown> = std::iter::from_fn(|| next(&sink)).map(|s| of(&s)).collect();
+    let mut wanted = straight[..50].to_vec();
+    wanted.reverse();
+    let times = |list: &[Shown]| list.iter().map(|s| s.0).collect::<Vec<_>>();
+    assert_eq!(times(&shown), times(&wanted));
+    assert!(shown == wanted);
+}
+
+#[test]
 fn what_the_stream_does_not_say_goes_through_the_file_too() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("d.mkv").display().to_string();
