@@ -43,7 +43,7 @@ bench: build ## measure, and write docs/results/{upscale,quality,s3,live}.md
 soak: build ## an hour of a live stream; its figures go to docs/results/live.md
 	@.deps/venv/bin/python tests/bench/run.py live soak
 
-docs: build ## bring the table of properties in docs/nnupscale.md up to date
+docs: build ## bring the tables of properties in docs up to date
 	@GST_PLUGIN_PATH=$(CURDIR)/target/release .deps/venv/bin/python packaging/properties.py
 
 install: build ## install plugin, runtime, models and program for this user (PREFIX=~/.local)

@@ -39,7 +39,7 @@ put() {
 install_all() {
     local plugins file library
     plugins=$(plugin_folder)
-    for file in libgstnnupscale.so libgstquality.so libgsts3.so libgstfmp4.so; do
+    for file in libgstnnupscale.so libgstneuralcodec.so libgstquality.so libgsts3.so libgstfmp4.so; do
         [[ -e target/release/$file ]] || die "$file is not built yet: run 'make build'"
     done
     library=$(echo .deps/onnxruntime/lib/libonnxruntime.so.*)
@@ -48,6 +48,7 @@ install_all() {
     mkdir -p "$(dirname "$manifest")"
     : >"$manifest.new"
     put 755 target/release/libgstnnupscale.so "$plugins/libgstnnupscale.so"
+    put 755 target/release/libgstneuralcodec.so "$plugins/libgstneuralcodec.so"
     put 755 target/release/libgstquality.so "$plugins/libgstquality.so"
     put 755 target/release/libgsts3.so "$plugins/libgsts3.so"
     put 755 target/release/libgstfmp4.so "$plugins/libgstfmp4.so"

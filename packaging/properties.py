@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the table of properties in docs/nnupscale.md from the built element.
+"""Writes the tables of properties in the guides from the built elements.
 
-properties.py [--check]    --check only says whether the table is up to date
+properties.py [--check]    --check only says whether the tables are up to date
 """
 
 import pathlib
@@ -13,9 +13,10 @@ gi.require_version("Gst", "1.0")
 from gi.repository import GObject, Gst  # noqa: E402  (the version comes first)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-GUIDE = ROOT / "docs" / "nnupscale.md"
-BEGIN, END = "<!-- properties: written by make docs -->", "<!-- end of properties -->"
-INHERITED = {"name", "parent", "qos"}
+GUIDES = {"nnupscale.md": ["nnupscale"], "neural-codec.md": ["neuralenc", "neuraldec"]}
+BEGIN, END = "<!-- properties of {}: written by make docs -->", "<!-- end of properties -->"
+# Of base classes, what our guides speak of.
+INHERITED = {"max-errors", "discard-corrupted-frames"}
 
 
 def values(spec: GObject.ParamSpec) -> str:
@@ -38,14 +39,14 @@ def values(spec: GObject.ParamSpec) -> str:
     return str(default)
 
 
-def table() -> str:
-    """All properties of nnupscale itself as a Markdown table."""
-    element = Gst.ElementFactory.make("nnupscale", None)
+def table(name: str) -> str:
+    """All properties of an element of ours as a Markdown table."""
+    element = Gst.ElementFactory.make(name, None)
     if element is None:
-        raise SystemExit("GStreamer has no nnupscale: run `make build`, set GST_PLUGIN_PATH")
+        raise SystemExit(f"GStreamer has no {name}: run `make build`, set GST_PLUGIN_PATH")
     rows = ["| property | values (default) | meaning |", "|---|---|---|"]
     for spec in sorted(element.list_properties(), key=lambda s: s.name):
-        if spec.name in INHERITED:
+        if spec.owner_type != element.__gtype__ and spec.name not in INHERITED:
             continue
         if not spec.flags & GObject.ParamFlags.WRITABLE:
             kind = "read only"
@@ -59,16 +60,21 @@ def table() -> str:
 
 def main() -> int:
     Gst.init(None)
-    text = GUIDE.read_text()
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    made = f"{head}{BEGIN}\n{table()}\n{END}{tail}"
-    if "--check" in sys.argv[1:]:
-        if made != text:
-            print(f"{GUIDE.relative_to(ROOT)}: the table of properties is old; run `make docs`")
-        return int(made != text)
-    GUIDE.write_text(made)
-    return 0
+    old = 0
+    for guide, elements in GUIDES.items():
+        path = ROOT / "docs" / guide
+        text = made = path.read_text()
+        for name in elements:
+            begin = BEGIN.format(name)
+            head, rest = made.split(begin)
+            _, tail = rest.split(END, 1)
+            made = f"{head}{begin}\n{table(name)}\n{END}{tail}"
+        if "--check" not in sys.argv[1:]:
+            path.write_text(made)
+        elif made != text:
+            print(f"docs/{guide}: a table of properties is old; run `make docs`")
+            old = 1
+    return old
 
 
 if __name__ == "__main__":

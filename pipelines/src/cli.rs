@@ -1,6 +1,8 @@
 //! The command line.
 
 pub mod common;
+mod decode;
+mod encode;
 mod upscale;
 
 use crate::compare::args::{Compare, Task, command_line};
@@ -12,6 +14,8 @@ use crate::rates;
 use crate::report::Reporter;
 use crate::{doctor, job, models, plugins};
 use clap::{Parser, Subcommand};
+use decode::Decode;
+use encode::Encode;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,6 +43,12 @@ enum Command {
     /// Upscale a video file; sound, subtitles, times and colour stay as they are
     #[command(after_help = EXIT_CODES)]
     Upscale(Box<Upscale>),
+    /// Code a video by the codec of this project, into an .mkv; sound, subtitles and times stay as they are
+    #[command(after_help = EXIT_CODES)]
+    Encode(Box<Encode>),
+    /// Make a video that other programs read of one that `encode` made
+    #[command(after_help = EXIT_CODES)]
+    Decode(Box<Decode>),
     /// Measure videos against a reference; tables, per-frame values, an HTML report
     #[command(after_help = EXIT_CODES)]
     Compare(Box<Compare>),
@@ -121,7 +131,15 @@ pub fn run() -> i32 {
     let result = plugins::init().and_then(|()| match cli.command {
         Command::Upscale(args) => {
             reporter = Reporter::new(args.common.json, args.common.quiet);
-            job::upscale(&args.options()?, &signals()?, &mut reporter)
+            job::run(&args.options()?, &signals()?, &mut reporter)
+        }
+        Command::Encode(args) => {
+            reporter = Reporter::new(args.common.json, args.common.quiet);
+            job::run(&args.options(), &signals()?, &mut reporter)
+        }
+        Command::Decode(args) => {
+            reporter = Reporter::new(args.common.json, args.common.quiet);
+            job::run(&args.options(), &signals()?, &mut reporter)
         }
         Command::Compare(args) => {
             reporter = Reporter::new(args.common.json, args.common.quiet);

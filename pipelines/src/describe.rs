@@ -1,6 +1,7 @@
 //! What is said of a job before it begins.
 
 use crate::deinterlace;
+use crate::job::Work;
 use crate::plan::{Action, Note, Plan};
 use crate::probe::{Kind, Source};
 use crate::report::StreamLine;
@@ -28,6 +29,40 @@ pub(crate) fn interlaced(source: &Source, deinterlaced: bool) -> Vec<Note> {
     notes
 }
 
+/// Formats that the codec takes, or that become one of them without any sample changing.
+const EXACT: [&str; 18] = [
+    "I420",
+    "YV12",
+    "NV12",
+    "NV21",
+    "Y42B",
+    "YUY2",
+    "UYVY",
+    "YVYU",
+    "NV16",
+    "Y444",
+    "NV24",
+    "GRAY8",
+    "I420_10LE",
+    "P010_10LE",
+    "NV12_10LE32",
+    "I422_10LE",
+    "v210",
+    "Y444_10LE",
+];
+
+/// What is to be said where coding cannot keep the samples as they are.
+pub(crate) fn converted(source: &Source) -> Option<Note> {
+    let structure = source.decoded.structure(0)?;
+    let format = structure.get::<String>("format").ok()?;
+    (!EXACT.contains(&format.as_str())).then(|| Note {
+        code: "format-converted",
+        text: format!(
+            "the frames are {format}, which the codec does not have: they are converted first, and what is kept is the conversion"
+        ),
+    })
+}
+
 /// How many frames `length_ns` has at the source's nominal rate.
 pub(crate) fn frame_estimate(source: &Source, length_ns: u64) -> Option<u64> {
     let rate = source
@@ -44,7 +79,7 @@ pub(crate) fn frame_estimate(source: &Source, length_ns: u64) -> Option<u64> {
 }
 
 /// Lines for the report.
-pub(crate) fn streams(source: &Source, plan: &Plan) -> Vec<StreamLine> {
+pub(crate) fn streams(source: &Source, plan: &Plan, work: Work) -> Vec<StreamLine> {
     source
         .streams
         .iter()
@@ -59,7 +94,7 @@ pub(crate) fn streams(source: &Source, plan: &Plan) -> Vec<StreamLine> {
             codec: stream.codec(),
             language: stream.language(),
             action: match action {
-                Action::Upscale => "upscale",
+                Action::Work => work.name(),
                 Action::Copy(_) => "copy",
                 Action::Encode(_) => "encode",
                 Action::Drop => "drop",

@@ -33,6 +33,7 @@ const WANTED: &[&str] = &[
     "opusenc",
     "aacparse",
     "avdec_h265",
+    "avenc_ffv1",
     "y4mdec",
     "videoflip",
     "videoscale",
@@ -94,6 +95,10 @@ pub fn run() -> Result<Exit, Failure> {
     match plugins::ensure_psnrsink() {
         Ok(()) => println!("psnrsink      found"),
         Err(e) => println!("missing  {e} (compare, ladder and --measure need it)"),
+    }
+    match plugins::ensure_neuralcodec() {
+        Ok(()) => println!("neuralcodec   found"),
+        Err(e) => println!("missing  {e} (encode, and reading what it made, need it)"),
     }
     match plugins::ensure_s3() {
         Ok(()) => println!("s3            found"),

@@ -1,6 +1,7 @@
 //! Video encoders and their settings.
 
 use crate::failure::{Failure, make};
+use crate::parts::set_properties;
 use crate::plan::Container;
 use gst::prelude::*;
 
@@ -15,6 +16,12 @@ pub enum Codec {
     Av1,
     /// VP9 by libvpx.
     Vp9,
+    /// FFV1, without loss.
+    #[value(skip)]
+    Ffv1,
+    /// Our own codec.
+    #[value(skip)]
+    Neural,
 }
 
 /// The number of bits per second in `2500k`, `2.5M` or `2500000`, of any size and sign.
@@ -41,6 +48,8 @@ pub struct Settings {
     pub preset: Option<String>,
     /// Threads, 0 = as many as there are cores.
     pub threads: u32,
+    /// Properties of the element as text; [`Codec::Neural`] alone has some.
+    pub properties: Vec<(String, String)>,
 }
 
 const PRESETS: [&str; 10] = [
@@ -72,17 +81,20 @@ impl Codec {
             Self::X265 => "x265enc",
             Self::Av1 => "av1enc",
             Self::Vp9 => "vp9enc",
+            Self::Ffv1 => "avenc_ffv1",
+            Self::Neural => "neuralenc",
         }
     }
 
-    /// The parser that goes between encoder and muxer.
-    pub fn parser(self) -> &'static str {
-        match self {
+    /// The parser that goes between encoder and muxer, where one is needed.
+    pub fn parser(self) -> Option<&'static str> {
+        Some(match self {
             Self::X264 => "h264parse",
             Self::X265 => "h265parse",
             Self::Av1 => "av1parse",
             Self::Vp9 => "vp9parse",
-        }
+            Self::Ffv1 | Self::Neural => return None,
+        })
     }
 
     /// Name of the caps it makes.
@@ -92,6 +104,8 @@ impl Codec {
             Self::X265 => "video/x-h265",
             Self::Av1 => "video/x-av1",
             Self::Vp9 => "video/x-vp9",
+            Self::Ffv1 => "video/x-ffv",
+            Self::Neural => "video/x-neural",
         }
     }
 
@@ -102,6 +116,8 @@ impl Codec {
             Self::X265 => "x265",
             Self::Av1 => "av1",
             Self::Vp9 => "vp9",
+            Self::Ffv1 => "ffv1",
+            Self::Neural => "neural",
         }
     }
 
@@ -112,6 +128,7 @@ impl Codec {
             Self::X265 => 20,
             Self::Av1 => 26,
             Self::Vp9 => 24,
+            Self::Ffv1 | Self::Neural => 0,
         }
     }
 
@@ -120,6 +137,7 @@ impl Codec {
         match self {
             Self::X264 | Self::X265 => 51,
             Self::Av1 | Self::Vp9 => 63,
+            Self::Ffv1 | Self::Neural => 0,
         }
     }
 }
@@ -128,6 +146,13 @@ impl Settings {
     /// Refuses values that the encoder does not know.
     pub fn validate(&self) -> Result<(), Failure> {
         let name = self.codec.name();
+        if matches!(self.codec, Codec::Ffv1 | Codec::Neural)
+            && (self.crf.is_some() || self.bitrate_bps.is_some() || self.preset.is_some())
+        {
+            return Err(Failure::usage(format!(
+                "--crf, --bitrate and --preset mean nothing to {name}"
+            )));
+        }
         if let Some(crf) = self.crf
             && crf > self.codec.max_crf()
         {
@@ -174,6 +199,12 @@ impl Settings {
     /// Makes the encoder.
     pub fn make(&self) -> Result<gst::Element, Failure> {
         let encoder = make(self.codec.factory())?;
+        set_properties(
+            &encoder,
+            self.properties
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str())),
+        )?;
         let index = self.preset_index(self.preset.as_deref().unwrap_or("medium"))?;
         let crf = self.crf.unwrap_or_else(|| self.codec.default_crf());
         let kbps = self
@@ -246,6 +277,7 @@ impl Settings {
                 }
                 encoder.set_property("keyframe-max-dist", 250i32);
             }
+            Codec::Ffv1 | Codec::Neural => {}
         }
         Ok(encoder)
     }

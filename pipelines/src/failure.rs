@@ -162,7 +162,7 @@ pub fn package_of(factory: &str) -> Option<&'static str> {
             "gstreamer1.0-plugins-bad"
         }
         "x264enc" => "gstreamer1.0-plugins-ugly",
-        "avenc_aac" | "avdec_h264" | "avdec_h265" => "gstreamer1.0-libav",
+        "avenc_aac" | "avenc_ffv1" | "avdec_h264" | "avdec_h265" => "gstreamer1.0-libav",
         _ => return None,
     })
 }

@@ -6,7 +6,7 @@ use crate::describe;
 use crate::encoder::Settings;
 use crate::failure::{Failure, make};
 use crate::ground_truth::{Branch, Truth};
-use crate::job::Options;
+use crate::job::{Options, Work};
 use crate::location::{self, Output};
 use crate::parts::{
     add_chain, byte_queue, decoder, fail, flip, frame_queue, link_later, muxer, scale_of, sink_pad,
@@ -15,7 +15,7 @@ use crate::parts::{
 use crate::plan::{Action, Container, Note, Plan, Rotation};
 use crate::probe::{ColourSource, Kind, Source, hide_container_colour, link_source};
 use crate::timing::{self, Control, Cut, Track};
-use crate::watch::{Described, drop_orientation, watch_muxed, watch_raw};
+use crate::watch::{Described, drop_orientation, watch_damage, watch_muxed, watch_raw};
 use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,13 +49,14 @@ pub struct Graph {
     /// What came up while building.
     pub notes: Vec<Note>,
     src: gst::Element,
-    upscaler: gst::Element,
+    upscaler: Option<gst::Element>,
     entries: Vec<Entry>,
     pads: HeldPads,
     complete: Arc<AtomicBool>,
     control: Arc<Control>,
     video: Arc<Track>,
     muxed: Arc<AtomicU64>,
+    damaged: Arc<AtomicU64>,
     check: Option<Branch>,
 }
 
@@ -66,6 +67,8 @@ pub struct Counts {
     pub frames_in: u64,
     /// Encoded and given to the muxer.
     pub frames_out: u64,
+    /// Those that came from the decoder as damaged.
+    pub damaged: u64,
     /// Furthest time of the source seen on any stream.
     pub reached_ns: u64,
     /// Length of the output's video.
@@ -86,7 +89,7 @@ impl Graph {
         let pipeline = gst::Pipeline::new();
         let src = location::source(&options.input)?;
         let parse = make("parsebin")?;
-        let mux = muxer(plan.container)?;
+        let mux = muxer(plan.container, settings.codec)?;
         let sink = target.sink()?;
         pipeline
             .add_many([&src, &parse, &mux, &sink])
@@ -103,15 +106,21 @@ impl Graph {
                 .max(0) as u32
         };
         let mut input = (dimension("width"), dimension("height"));
-        notes.extend(describe::interlaced(source, options.deinterlace));
+        match options.work {
+            Work::Upscale => notes.extend(describe::interlaced(source, options.deinterlace)),
+            Work::Encode => notes.extend(describe::converted(source)),
+            Work::Decode => {}
+        }
         let turned =
             matches!(&plan.rotation, Rotation::Pixels(o) if o.contains("90") || o.contains("270"));
         if turned {
             input = (input.1, input.0);
         }
         let properties = options.element.iter();
-        let upscaler = upscaler(properties.map(|(n, v)| (n.as_str(), v.as_str())))?;
-        let scale = scale_of(&upscaler)?;
+        let upscaler = (options.work == Work::Upscale)
+            .then(|| upscaler(properties.map(|(n, v)| (n.as_str(), v.as_str()))))
+            .transpose()?;
+        let scale = upscaler.as_ref().map_or(Ok(1), scale_of)?;
         let natural = (input.0 * scale, input.1 * scale);
         let side = options
             .element
@@ -157,12 +166,13 @@ impl Graph {
         let mut check = None;
         let video = Arc::new(Track::default());
         let muxed = Arc::new(AtomicU64::new(0));
+        let damaged = Arc::new(AtomicU64::new(0));
         let described = Described::default();
         for (stream, action) in source.streams.iter().zip(&plan.actions) {
             let track = Arc::new(Track::default());
             let pad = match action {
                 Action::Drop => continue,
-                Action::Upscale => {
+                Action::Work => {
                     let mut chain = Vec::new();
                     if options.deinterlace {
                         chain.extend(deinterlace::chain(&source.decoded)?);
@@ -171,7 +181,7 @@ impl Graph {
                         chain.push(flip(orientation)?);
                     }
                     chain.push(make("videoconvert")?);
-                    chain.push(upscaler.clone());
+                    chain.extend(upscaler.clone());
                     chain.push(frame_queue(4)?);
                     if resize {
                         let scale = make("videoscale")?;
@@ -191,11 +201,14 @@ impl Graph {
                     chain.extend(results.clone());
                     chain.push(make("videoconvert")?);
                     chain.push(settings.make()?);
-                    let parser = make(settings.codec.parser())?;
-                    if plan.container == Container::Ts && parser.has_property("config-interval") {
+                    let parser = settings.codec.parser().map(make).transpose()?;
+                    if let Some(parser) = &parser
+                        && plan.container == Container::Ts
+                        && parser.has_property("config-interval")
+                    {
                         parser.set_property("config-interval", -1i32);
                     }
-                    chain.push(parser);
+                    chain.extend(parser);
                     chain.push(byte_queue(64)?);
                     let (first, last) = add_chain(&pipeline, &chain)?;
                     if let (Some(truth), Some(tee)) = (truth, &results) {
@@ -216,6 +229,7 @@ impl Graph {
                     let rate = settings.codec == crate::encoder::Codec::Av1;
                     watch_raw(&raw_pad, forced, rate, &described);
                     timing::install(&raw_pad, control, &video, Cut::Video);
+                    watch_damage(&raw_pad, &damaged);
                     if matches!(plan.rotation, Rotation::Pixels(_)) {
                         drop_orientation(&raw_pad);
                     }
@@ -234,7 +248,7 @@ impl Graph {
                 id: stream.id.clone(),
                 kind: stream.kind,
                 pad,
-                track: if *action == Action::Upscale {
+                track: if *action == Action::Work {
                     Arc::clone(&video)
                 } else {
                     track
@@ -274,6 +288,7 @@ impl Graph {
             control: Arc::clone(control),
             video,
             muxed,
+            damaged,
             check,
         })
     }
@@ -401,6 +416,7 @@ impl Graph {
         Counts {
             frames_in: self.video.count.load(Ordering::SeqCst),
             frames_out: self.muxed.load(Ordering::SeqCst),
+            damaged: self.damaged.load(Ordering::SeqCst),
             reached_ns: self
                 .entries
                 .iter()
@@ -429,18 +445,17 @@ impl Graph {
             .collect()
     }
 
-    /// The model in use.
-    pub fn model(&self) -> String {
-        self.upscaler
-            .property::<Option<String>>("model")
-            .unwrap_or_default()
+    /// The model in use, if there is one.
+    pub fn model(&self) -> Option<String> {
+        self.upscaler.as_ref()?.property::<Option<String>>("model")
     }
 
     /// The element's `stats`.
     pub fn stats(&self) -> BTreeMap<String, serde_json::Value> {
         let mut map = BTreeMap::new();
-        if self.upscaler.has_property("stats")
-            && let Some(stats) = self.upscaler.property::<Option<gst::Structure>>("stats")
+        if let Some(upscaler) = &self.upscaler
+            && upscaler.has_property("stats")
+            && let Some(stats) = upscaler.property::<Option<gst::Structure>>("stats")
         {
             for (name, value) in stats.iter() {
                 let json = if let Ok(v) = value.get::<u64>() {

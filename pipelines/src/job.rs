@@ -1,4 +1,4 @@
-//! A whole upscaling job: probe, plan, build, run, finish, report.
+//! A whole job of `upscale`, `encode` or `decode`: probe, plan, build, run, finish, report.
 
 use crate::describe;
 use crate::encoder::{Codec, Settings};
@@ -10,7 +10,7 @@ use crate::mp4;
 use crate::plan::{self, Container, Rotation, Wishes};
 use crate::probe;
 use crate::report::{Done, Reporter, Start};
-use crate::run::{self, Ending};
+use crate::run::{Ending, run as drive};
 use crate::timing::Control;
 use crate::transport::{self, End};
 use std::path::PathBuf;
@@ -18,7 +18,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Everything that the command line of `upscale` says.
+/// What is done to the video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// It becomes larger.
+    Upscale,
+    /// It is coded by our codec.
+    Encode,
+    /// It is coded by another codec.
+    Decode,
+}
+
+impl Work {
+    /// The command.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upscale => "upscale",
+            Self::Encode => "encode",
+            Self::Decode => "decode",
+        }
+    }
+
+    /// The encoder, where the user names none.
+    fn codec(self, container: Container) -> Codec {
+        match self {
+            Self::Encode => Codec::Neural,
+            // Nothing is lost where nothing has to be.
+            Self::Decode if container == Container::Mkv => Codec::Ffv1,
+            _ => Codec::default_for(container),
+        }
+    }
+}
+
+/// Everything that the command line of `upscale`, `encode` or `decode` says.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Path or URI.
@@ -27,6 +59,10 @@ pub struct Options {
     pub output: PathBuf,
     /// Overwrite.
     pub force: bool,
+    /// What is done.
+    pub work: Work,
+    /// Properties for `neuralenc`, as text.
+    pub coding: Vec<(String, String)>,
     /// Properties for `nnupscale`, as text.
     pub element: Vec<(String, String)>,
     /// Make progressive frames of interlaced ones.
@@ -57,6 +93,33 @@ pub struct Options {
     pub ground_truth: Option<ground_truth::Settings>,
 }
 
+impl Options {
+    /// Nothing but the input, the output and what is done.
+    pub fn new(work: Work, input: String, output: PathBuf) -> Self {
+        Self {
+            input,
+            output,
+            force: false,
+            work,
+            coding: Vec::new(),
+            element: Vec::new(),
+            deinterlace: false,
+            scale: None,
+            size: None,
+            codec: None,
+            crf: None,
+            bitrate_bps: None,
+            preset: None,
+            threads: 0,
+            start: None,
+            duration: None,
+            wishes: Wishes::default(),
+            stall: Duration::from_secs(120),
+            ground_truth: None,
+        }
+    }
+}
+
 /// Whether an input that came to its end is one that was cut off without a trace but this.
 fn cut_off(input: &str, reporter: &mut Reporter) -> Ending {
     match transport::end(input.as_ref()) {
@@ -76,26 +139,36 @@ fn cut_off(input: &str, reporter: &mut Reporter) -> Ending {
 }
 
 /// Runs the job. `interrupts` counts the Ctrl-Cs.
-pub fn upscale(
+pub fn run(
     options: &Options,
     interrupts: &Arc<AtomicUsize>,
     reporter: &mut Reporter,
 ) -> Result<Exit, Failure> {
     let began = Instant::now();
+    if options.duration.is_some_and(|d| d.is_zero()) {
+        return Err(Failure::usage("--duration 0: nothing to do"));
+    }
     let container = Container::of(&options.output)?;
     let codec = options
         .codec
-        .unwrap_or_else(|| Codec::default_for(container));
+        .unwrap_or_else(|| options.work.codec(container));
     let settings = Settings {
         codec,
         crf: options.crf,
         bitrate_bps: options.bitrate_bps,
         preset: options.preset.clone(),
         threads: options.threads,
+        properties: options.coding.clone(),
     };
     settings.validate()?;
     // The cheap checks of the output come before the input is opened.
     let target = Output::create(&options.output, &options.input, options.force)?;
+    if codec == Codec::Neural && !container.takes(codec) {
+        return Err(Failure::usage(format!(
+            "{}: video of this codec goes into .mkv alone: GStreamer's other muxers do not take it",
+            options.output.display()
+        )));
+    }
     if !container.takes(codec) {
         crate::failure::make(container.muxer())?;
         let others: Vec<_> = [Codec::X264, Codec::X265, Codec::Av1, Codec::Vp9]
@@ -158,13 +231,13 @@ pub fn upscale(
         container: container.name(),
         duration_s: expected_ns.map(|ns| ns as f64 / 1e9),
         frames,
-        streams: describe::streams(&source, &plan),
+        streams: describe::streams(&source, &plan, options.work),
     });
     for note in plan.notes.iter().chain(&graph.notes) {
         reporter.warning(note.code, &note.text);
     }
 
-    let mut ending = run::run(
+    let mut ending = drive(
         &graph,
         options,
         &control,
@@ -219,7 +292,22 @@ pub fn upscale(
     }
     let bytes = target.publish()?;
     let wall = began.elapsed().as_secs_f64();
+    let damaged = if options.work == Work::Decode {
+        counts.damaged
+    } else {
+        0
+    };
+    if damaged > 0 {
+        reporter.warning(
+            "damaged-frames",
+            &format!(
+                "{damaged} of {} frames are damaged in the input: they show what could be decoded",
+                counts.frames_in
+            ),
+        );
+    }
     let (mut exit, status) = match &ending {
+        Ending::Complete if damaged > 0 => (Exit::Partial, "partial"),
         Ending::Complete => (Exit::Ok, "complete"),
         Ending::Broken(why) => {
             reporter.warning(

@@ -1,5 +1,6 @@
 //! The parts that pipelines are put together from.
 
+use crate::encoder::Codec;
 use crate::failure::{Failure, make};
 use crate::plan::Container;
 use gst::prelude::*;
@@ -69,7 +70,11 @@ pub(crate) fn link_later(decoder: &gst::Element, sink: gst::Pad) {
     });
 }
 
-pub(crate) fn muxer(container: Container) -> Result<gst::Element, Failure> {
+pub(crate) fn muxer(container: Container, codec: Codec) -> Result<gst::Element, Failure> {
+    if codec == Codec::Neural {
+        crate::plugins::ensure_neuralcodec()?;
+        return make("neuralmkvmux");
+    }
     let mux = make(container.muxer())?;
     if container.is_iso() {
         // 90 kHz holds every frame rate and time in use exactly, or to 11 us.
@@ -118,10 +123,21 @@ pub(crate) fn upscaler<'a>(
 ) -> Result<gst::Element, Failure> {
     crate::plugins::ensure_nnupscale()?;
     let element = make("nnupscale")?;
+    set_properties(&element, properties)?;
+    Ok(element)
+}
+
+/// Sets properties as the user wrote them.
+pub(crate) fn set_properties<'a>(
+    element: &gst::Element,
+    properties: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<(), Failure> {
     for (name, value) in properties {
-        let pspec = element
-            .find_property(name)
-            .ok_or_else(|| Failure::new(format!("this nnupscale has no property `{name}`")))?;
+        let pspec = element.find_property(name).ok_or_else(|| {
+            let factory = element.factory().map(|f| f.name().to_string());
+            let factory = factory.unwrap_or_default();
+            Failure::new(format!("this {factory} has no property `{name}`"))
+        })?;
         // The text is checked first: setting a property from a wrong one would end the program.
         if gst::glib::Value::deserialize_with_pspec(value, &pspec).is_err() {
             return Err(Failure::usage(format!(
@@ -130,7 +146,7 @@ pub(crate) fn upscaler<'a>(
         }
         element.set_property_from_str(name, value);
     }
-    Ok(element)
+    Ok(())
 }
 
 /// The scale of an `nnupscale`'s model, which it loads on the way to PAUSED.

@@ -81,6 +81,11 @@ impl Container {
 
     /// The request pad template of the muxer that takes `caps`, by name.
     pub fn template_for(self, caps: &gst::CapsRef) -> Option<String> {
+        // `neuralmkvmux` takes it, and all else that `matroskamux` takes, by the same names.
+        let name = caps.structure(0).map(|s| s.name().as_str());
+        if name == Some(Codec::Neural.media_type()) {
+            return (self == Self::Mkv).then(|| "video_%u".into());
+        }
         let factory = gst::ElementFactory::find(self.muxer())?;
         factory
             .static_pad_templates()
@@ -103,8 +108,8 @@ impl Container {
 /// What happens to a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Decoded, upscaled, encoded.
-    Upscale,
+    /// The video that the job is about: decoded, perhaps upscaled, encoded.
+    Work,
     /// Copied packet by packet, through a parser where the muxer wants another framing.
     Copy(Option<&'static str>),
     /// Decoded and encoded by this element, as the container does not take it.
@@ -178,12 +183,12 @@ pub fn plan(
         count[n] += 1;
         let nth = count[n];
         let action = match stream.kind {
-            Kind::Video if i == source.video => Action::Upscale,
+            Kind::Video if i == source.video => Action::Work,
             Kind::Video => {
                 notes.push(Note {
                     code: "video-dropped",
                     text: format!(
-                        "video track {nth} ({}) is left out: one video track is upscaled",
+                        "video track {nth} ({}) is left out: one video track is taken",
                         stream.codec()
                     ),
                 });

@@ -5,7 +5,11 @@ use std::path::PathBuf;
 
 /// Starts GStreamer.
 pub fn init() -> Result<(), Failure> {
-    gst::init().map_err(|e| Failure::new(format!("GStreamer does not start: {e}")))
+    gst::init().map_err(|e| Failure::new(format!("GStreamer does not start: {e}")))?;
+    // Inputs may be coded by our codec, whatever the job. Where the plugin is missing, and needed,
+    // the job says so.
+    let _ = ensure_neuralcodec();
+    Ok(())
 }
 
 /// The folders beside the program in which its plugins may lie.
@@ -39,6 +43,12 @@ pub fn ensure_nnupscale() -> Result<(), Failure> {
 /// Makes `psnrsink` known to GStreamer: from its plugin path, else from beside the program.
 pub fn ensure_psnrsink() -> Result<(), Failure> {
     ensure("psnrsink", "quality")
+}
+
+/// Makes `neuralenc`, `neuraldec` and `neuralmkvmux` known to GStreamer: from its plugin path, else from
+/// beside the program.
+pub fn ensure_neuralcodec() -> Result<(), Failure> {
+    ensure("neuralenc", "neuralcodec")
 }
 
 /// Makes `s3src` and `s3sink` known to GStreamer: from its plugin path, else from beside the program.

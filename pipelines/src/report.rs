@@ -24,8 +24,9 @@ pub struct Start {
     pub out_width: u32,
     /// Of the output.
     pub out_height: u32,
-    /// Name or path.
-    pub model: String,
+    /// Name or path, where a network upscales.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Name.
     pub encoder: &'static str,
     /// Name.
@@ -48,7 +49,7 @@ pub struct StreamLine {
     /// Its language.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// `upscale`, `copy`, `encode` or `drop`.
+    /// `upscale`, `copy`, `encode`, `decode` or `drop`.
     pub action: &'static str,
 }
 
@@ -88,8 +89,9 @@ pub struct Done {
     pub width: u32,
     /// Of the output.
     pub height: u32,
-    /// Name or path.
-    pub model: String,
+    /// Name or path, where a network upscales.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Length of the output.
     pub duration_s: f64,
     /// Time taken.
@@ -166,15 +168,16 @@ impl Reporter {
         if self.quiet {
             return;
         }
+        let model = start.model.as_ref().map(|m| format!("{m}, "));
         eprintln!(
-            "{} {}x{} -> {} {}x{} ({}, {}, {})",
+            "{} {}x{} -> {} {}x{} ({}{}, {})",
             start.input,
             start.width,
             start.height,
             start.output,
             start.out_width,
             start.out_height,
-            start.model,
+            model.unwrap_or_default(),
             start.encoder,
             start.container
         );

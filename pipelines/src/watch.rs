@@ -59,6 +59,19 @@ pub(crate) fn watch_raw(pad: &gst::Pad, forced: Option<String>, rate: bool, desc
     });
 }
 
+/// Counts the frames of which the decoder says that they are not what was encoded.
+pub(crate) fn watch_damage(pad: &gst::Pad, damaged: &Arc<AtomicU64>) {
+    let damaged = Arc::clone(damaged);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &info.data
+            && buffer.flags().contains(gst::BufferFlags::CORRUPTED)
+        {
+            damaged.fetch_add(1, Ordering::SeqCst);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
 /// Turns GStreamer's markup into plain text, which is what muxers take.
 pub(crate) fn plain_text(pad: &gst::Pad) {
     let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;

@@ -198,6 +198,28 @@ fn objects_on_either_side() {
     assert_eq!(frames(&store.fetch("part.mp4")), 15);
 }
 
+#[test]
+fn the_codec_reads_and_writes_objects() {
+    let Some(clips) = clips() else { return };
+    let store = Store::new();
+    let clip = clips.join("carphone_qcif.mp4");
+    let input = store.put("a.mp4", &clip);
+    for [work, from, to] in [
+        ["encode", input.as_str(), "s3://made/coded.mkv"],
+        ["decode", "s3://made/coded.mkv", "s3://made/back.mkv"],
+    ] {
+        let mut command = Command::new(EXE);
+        command
+            .args([work, from, to, "--quiet"])
+            .stdin(Stdio::null());
+        store.known_to(&mut command);
+        expect(&mut command, 0);
+    }
+    assert_eq!(frames(&store.fetch("back.mkv")), frames(&clip));
+    assert_eq!(times(&store.fetch("coded.mkv")).len(), frames(&clip));
+    assert_eq!(store.keys(), ["back.mkv", "coded.mkv"]);
+}
+
 fn check(clip: &Path, result: &Path) {
     let what = result.display();
     assert_eq!(frames(result), frames(clip), "{what}");

@@ -1,5 +1,7 @@
 //! Options that several commands have in common.
 
+use super::upscale::parse_time;
+use crate::plan::Wishes;
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +27,33 @@ impl Common {
     /// How long nothing may move.
     pub fn stall(&self) -> Duration {
         Duration::from_secs(self.stall_timeout)
+    }
+}
+
+/// Which part of the input is taken.
+#[derive(Debug, Clone, Args)]
+pub struct Selection {
+    /// Begin here: seconds, MM:SS or HH:MM:SS, with a fraction
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Selection")]
+    pub start: Option<Duration>,
+    /// Take so much
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Selection")]
+    pub duration: Option<Duration>,
+    /// Leave the sound out
+    #[arg(long, help_heading = "Selection")]
+    no_audio: bool,
+    /// Leave the subtitles out
+    #[arg(long, help_heading = "Selection")]
+    no_subtitles: bool,
+}
+
+impl Selection {
+    /// What becomes of streams other than the video.
+    pub fn wishes(&self) -> Wishes {
+        Wishes {
+            no_audio: self.no_audio,
+            no_subtitles: self.no_subtitles,
+        }
     }
 }
 

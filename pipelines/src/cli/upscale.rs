@@ -1,11 +1,10 @@
 //! The command line of `upscale`.
 
-use super::common::{Common, Limits, Metrics, Pairing, first_given, milliseconds};
+use super::common::{Common, Limits, Metrics, Pairing, Selection, first_given, milliseconds};
 use crate::encoder::Codec;
 use crate::failure::Failure;
 use crate::ground_truth;
-use crate::job::Options;
-use crate::plan::Wishes;
+use crate::job::{Options, Work};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,18 +95,8 @@ pub(super) struct Upscale {
     #[arg(long, help_heading = "Encoding")]
     preset: Option<String>,
 
-    /// Begin here: seconds, MM:SS or HH:MM:SS, with a fraction
-    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Selection")]
-    start: Option<Duration>,
-    /// Take so much
-    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Selection")]
-    duration: Option<Duration>,
-    /// Leave the sound out
-    #[arg(long, help_heading = "Selection")]
-    no_audio: bool,
-    /// Leave the subtitles out
-    #[arg(long, help_heading = "Selection")]
-    no_subtitles: bool,
+    #[command(flatten)]
+    selection: Selection,
 
     /// Measure the result, before it is encoded, against this video of its size: tables as of `compare`
     #[arg(
@@ -155,14 +144,14 @@ fn parse_unit(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_bitrate(text: &str) -> Result<u64, String> {
+pub(super) fn parse_bitrate(text: &str) -> Result<u64, String> {
     match crate::encoder::read_rate(text) {
         Some(rate) if rate > 0.0 && rate <= 2e9 => Ok(rate as u64),
         _ => Err("write it as 2500k, 8M or 8000000".into()),
     }
 }
 
-fn parse_time(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
     let wrong = || "write it as 12.5, 1:30 or 1:02:03.25".to_string();
     let mut seconds = 0.0;
     let parts: Vec<&str> = text.split(':').collect();
@@ -210,9 +199,6 @@ impl Upscale {
         if self.deadline.is_some() && self.qos_mode == "off" {
             return Err(Failure::usage("--deadline goes with --qos-mode fallback"));
         }
-        if self.duration.is_some_and(|d| d.is_zero()) {
-            return Err(Failure::usage("--duration 0: nothing to do"));
-        }
         let ground_truth = self.ground_truth()?;
         let mut element: Vec<(String, String)> = Vec::new();
         let mut set = |name: &str, value: Option<String>| {
@@ -258,6 +244,8 @@ impl Upscale {
             input: self.input,
             output: self.output,
             force: self.common.force,
+            work: Work::Upscale,
+            coding: Vec::new(),
             element,
             scale: self.scale,
             size: self.size,
@@ -266,12 +254,9 @@ impl Upscale {
             bitrate_bps: self.bitrate,
             preset: self.preset,
             threads: self.threads,
-            start: self.start,
-            duration: self.duration,
-            wishes: Wishes {
-                no_audio: self.no_audio,
-                no_subtitles: self.no_subtitles,
-            },
+            start: self.selection.start,
+            duration: self.selection.duration,
+            wishes: self.selection.wishes(),
             stall: self.common.stall(),
             ground_truth,
         })

@@ -210,6 +210,7 @@ fn encoder_settings(codec: Codec, crf: u32, preset: &str) -> encoder::Settings {
         bitrate_bps: None,
         preset: Some(preset.into()),
         threads: 0,
+        properties: Vec::new(),
     }
 }
 
@@ -323,13 +324,12 @@ fn encode(
     streams.add_output(decoded.clone());
     let sink = make("filesink")?;
     sink.set_property("location", path.to_string_lossy().as_ref());
-    let chain = [
+    let mut chain = vec![
         make("videoconvert")?,
         encoder_settings(wanted.codec, wanted.crf, wanted.preset).make()?,
-        make(wanted.codec.parser())?,
-        make("matroskamux")?,
-        sink,
     ];
+    chain.extend(wanted.codec.parser().map(make).transpose()?);
+    chain.extend([make("matroskamux")?, sink]);
     let bin = streams.pipeline.clone().upcast::<gst::Bin>();
     add_chain(&bin, &chain)?;
     decoded.link(&pad(&chain[0], "sink")?).map_err(fail)?;

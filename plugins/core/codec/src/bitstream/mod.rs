@@ -9,7 +9,7 @@ pub use bytes::Reader;
 pub use header::{
     Chroma, Colour, HEADER_BYTES, Header, MAX_SIDE, ModelHash, Profile, VERSION, hex,
 };
-pub use unit::{AccessUnit, FrameType, MAX_QP, MAX_SLICES, Slice, UnitInfo};
+pub use unit::{AccessUnit, FrameType, MAX_QP, MAX_SLICES, Slice, UnitInfo, frame_type};
 
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,26 @@ pub enum FrameType {
     Droppable,
 }
 
+impl FrameType {
+    fn from_byte(b: u8) -> Option<Self> {
+        match b {
+            0 => Some(Self::Key),
+            1 => Some(Self::Predicted),
+            2 => Some(Self::Droppable),
+            _ => None,
+        }
+    }
+}
+
+/// What the frame of a unit is predicted from, without looking at the rest of it; None if this is no
+/// unit.
+pub fn frame_type(unit: &[u8]) -> Option<FrameType> {
+    match unit {
+        [MARK, kind, ..] => FrameType::from_byte(*kind),
+        _ => None,
+    }
+}
+
 /// The head of an access unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnitInfo {
@@ -126,12 +146,8 @@ impl<'a> AccessUnit<'a> {
                 stated,
             });
         }
-        let frame_type = match frame_type {
-            0 => FrameType::Key,
-            1 => FrameType::Predicted,
-            2 => FrameType::Droppable,
-            b => return Err(bad("frame type", b.into())),
-        };
+        let frame_type =
+            FrameType::from_byte(frame_type).ok_or(bad("frame type", frame_type.into()))?;
         if flags & !HAS_CRC != 0 {
             return Err(bad("flags of an access unit", flags.into()));
         }

@@ -1,0 +1,235 @@
+//! `encode` and `decode` on real clips: every sample, time and packet of sound comes back.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+use common::*;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// `gst-neural WORK IN OUT`.
+fn program(work: &str, input: &Path, output: &Path) -> Command {
+    let mut command = Command::new(EXE);
+    command
+        .arg(work)
+        .args([input, output])
+        .arg("--quiet")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Hashes of the decoded frames of the first video stream, at most `n`.
+fn pictures(path: &Path, n: usize) -> Vec<String> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-map", "0:v:0", "-fps_mode", "passthrough", "-frames:v"])
+        .arg(n.to_string())
+        .args(["-f", "framehash", "-hash", "md5", "-"])
+        .output()
+        .expect("ffmpeg is installed");
+    assert!(output.status.success(), "{}", text(&output));
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|l| !l.starts_with('#'))
+        .map(|l| l.rsplit(',').next().unwrap().trim().to_string())
+        .collect()
+}
+
+/// The clips are short parts: coding without loss takes its time.
+const CLIPS: &[(&str, &str)] = &[
+    ("carphone_qcif.mp4", "1"),
+    ("park_joy_480x270_10f.y4m", "1"),
+    ("stream_of_water_360p.mp4", "0.5"),
+    ("city_rooftop_360p.mp4", "0.5"),
+    ("gopro_max_480p.mp4", "0.5"),
+    ("tears_of_steel_800x332.webm", "0.5"),
+    ("rooftop_1080p_hlg10.mp4", "0.1"),
+];
+
+#[test]
+fn every_clip_comes_back_as_it_was() {
+    let Some(clips) = clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for (clip, part) in CLIPS {
+        println!("{clip}");
+        let source = clips.join(clip);
+        let (coded, back) = (dir.path().join("coded.mkv"), dir.path().join("back.mkv"));
+        expect(
+            program("encode", &source, &coded).args(["--force", "--duration", part]),
+            0,
+        );
+        // A program that is not ours sees the track for what it is.
+        let stream = ffprobe(
+            &coded,
+            &[
+                "-select_streams",
+                "v:0",
+                "-show_entries",
+                "stream=codec_name,codec_tag_string",
+            ],
+        );
+        assert_eq!(stream, ["unknown,GNVC"], "{clip}");
+        assert_eq!(size(&coded), size(&source), "{clip}");
+
+        let end: f64 = part.parse().unwrap();
+        let source_times = times(&source);
+        let first = source_times[0];
+        let wanted: Vec<f64> = source_times
+            .iter()
+            .map(|t| t - first)
+            .filter(|t| *t < end - 1e-6)
+            .collect();
+        let found = times(&coded);
+        assert_eq!(found.len(), wanted.len(), "{clip}");
+        for (a, b) in found.iter().zip(&wanted) {
+            assert!((a - found[0] - b).abs() < 0.0016, "{clip}: {a} for {b}");
+        }
+        let keys = ffprobe(
+            &coded,
+            &["-select_streams", "v:0", "-show_entries", "packet=flags"],
+        );
+        assert!(keys[0].starts_with('K'), "{clip}: {keys:?}");
+
+        expect(program("decode", &coded, &back).arg("--force"), 0);
+        let n = wanted.len();
+        assert_eq!(pictures(&back, n + 1), pictures(&source, n), "{clip}");
+        assert_eq!(times(&back).len(), n, "{clip}: as many frames as went in");
+        if !ffprobe(
+            &source,
+            &["-select_streams", "a", "-show_entries", "stream=index"],
+        )
+        .is_empty()
+        {
+            let sound = packets(&coded, "a:0");
+            assert!(!sound.is_empty(), "{clip}");
+            assert_eq!(packets(&back, "a:0"), sound, "{clip}");
+            let whole = packets(&source, "a:0");
+            assert!(
+                whole.windows(sound.len()).any(|w| w == sound),
+                "{clip}: the sound is copied"
+            );
+        }
+    }
+    only(dir.path(), &["back.mkv", "coded.mkv"]);
+}
+
+#[test]
+fn a_part_of_a_coded_file_begins_at_its_frame() {
+    let Some(clips) = clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let source = clips.join("carphone_qcif.mp4");
+    let (coded, back) = (dir.path().join("coded.mkv"), dir.path().join("back.mkv"));
+    expect(
+        program("encode", &source, &coded).args(["--keyint", "20"]),
+        0,
+    );
+    let at = times(&coded);
+    let start = (at[47] + at[48]) / 2.0;
+    expect(
+        program("decode", &coded, &back).args(["--start", &start.to_string(), "--duration", "0.5"]),
+        0,
+    );
+    let all = pictures(&source, 80);
+    let part = pictures(&back, 10);
+    assert_eq!(part[..], all[48..58]);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_leaves_nothing() {
+    let Some(clips) = clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let source = clips.join("carphone_qcif.mp4");
+    let mp4 = dir.path().join("out.mp4");
+    let said = expect(&mut program("encode", &source, &mp4), 2);
+    assert!(said.contains(".mkv alone"), "{said}");
+    let mkv = dir.path().join("out.mkv");
+    let said = expect(
+        program("encode", &source, &mkv).args(["--profile", "inter"]),
+        1,
+    );
+    assert!(said.contains("profile=inter"), "{said}");
+    expect(program("encode", &source, &mkv).args(["--near", "16"]), 2);
+    only(dir.path(), &[]);
+    std::fs::write(&mkv, "mine").unwrap();
+    let said = expect(&mut program("encode", &source, &mkv), 1);
+    assert!(said.contains("--force"), "{said}");
+    assert_eq!(std::fs::read(&mkv).unwrap(), b"mine");
+}
+
+#[test]
+fn damage_in_a_file_is_told_and_costs_no_frame() {
+    let Some(clips) = clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let source = clips.join("carphone_qcif.mp4");
+    let (coded, back) = (dir.path().join("coded.mkv"), dir.path().join("back.mkv"));
+    expect(
+        program("encode", &source, &coded).args(["--keyint", "10", "--duration", "1"]),
+        0,
+    );
+    let n = times(&coded).len();
+    let mut bytes = std::fs::read(&coded).unwrap();
+    // In the middle of a packet of video: its last bytes are those of a slice.
+    let packet = ffprobe(
+        &coded,
+        &["-select_streams", "v:0", "-show_entries", "packet=pos,size"],
+    );
+    let (length, at) = packet[14].split_once(',').unwrap();
+    let (at, length): (usize, usize) = (at.parse().unwrap(), length.parse().unwrap());
+    bytes[at + length - 20] ^= 0x55;
+    std::fs::write(&coded, bytes).unwrap();
+    let said = expect(program("decode", &coded, &back).arg("--json"), 3);
+    assert!(said.contains("damaged-frames"), "{said}");
+    assert!(
+        said.contains(&format!("6 of {n} frames are damaged")),
+        "{said}"
+    );
+    let (found, wanted) = (pictures(&back, n + 1), pictures(&source, n));
+    assert_eq!(found.len(), n);
+    assert_eq!(found[..14], wanted[..14]);
+    assert_eq!(found[20..], wanted[20..]);
+}
+
+#[test]
+fn ctrl_c_finishes_the_file() {
+    let Some(clips) = clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.mkv");
+    let mut child = Command::new(EXE)
+        .arg("encode")
+        .args([&clips.join("gopro_max_480p.mp4"), &out])
+        .args(["--json", "--threads", "1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stdout));
+    assert!(
+        lines
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|l| l.contains("\"progress\"")),
+        "it makes progress"
+    );
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(
+        !out.exists(),
+        "nothing under the name before it is complete"
+    );
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let said: Vec<String> = lines.map_while(Result::ok).collect();
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(130), "{said:?}");
+    let n = times(&out).len();
+    assert!(n > 1 && n < 315, "{n} frames");
+    only(dir.path(), &["out.mkv"]);
+    let back = dir.path().join("back.mkv");
+    expect(&mut program("decode", &out, &back), 0);
+    assert_eq!(frames(&back), n);
+}

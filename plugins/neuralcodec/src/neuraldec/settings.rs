@@ -1,0 +1,65 @@
+//! The properties; `max-errors`, `qos` and others are the base class's.
+
+use std::sync::LazyLock;
+
+use gst::{glib, prelude::*};
+
+use crate::coding::Device;
+
+/// The settings.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Settings {
+    /// 0: one for each core.
+    pub threads: u32,
+    pub device: Device,
+    pub skip_late: bool,
+}
+
+impl Settings {
+    /// Sets a property.
+    pub fn set(&mut self, value: &glib::Value, pspec: &glib::ParamSpec) {
+        match pspec.name() {
+            "threads" => self.threads = value.get().unwrap_or(self.threads),
+            "device" => self.device = value.get().unwrap_or(self.device),
+            "skip-late" => self.skip_late = value.get().unwrap_or(self.skip_late),
+            _ => {}
+        }
+    }
+
+    /// The value of a property.
+    pub fn get(&self, pspec: &glib::ParamSpec) -> Option<glib::Value> {
+        Some(match pspec.name() {
+            "threads" => self.threads.to_value(),
+            "device" => self.device.to_value(),
+            "skip-late" => self.skip_late.to_value(),
+            _ => return None,
+        })
+    }
+}
+
+/// The ParamSpecs.
+pub(super) fn properties() -> &'static [glib::ParamSpec] {
+    static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+        let d = Settings::default();
+        vec![
+            glib::ParamSpecUInt::builder("threads")
+                .nick("Threads")
+                .blurb("Threads, 0 = one for each core; the pictures do not depend on it")
+                .maximum(1024)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("device", d.device)
+                .nick("Device")
+                .blurb("Where the networks of a lossy profile run; the pictures do not depend on it")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecBoolean::builder("skip-late")
+                .nick("Skip late frames")
+                .blurb("Leave out late frames that no other frame needs; otherwise every frame that comes in goes out")
+                .default_value(d.skip_late)
+                .mutable_playing()
+                .build(),
+        ]
+    });
+    &PROPERTIES
+}
