@@ -1,8 +1,19 @@
 //! Where the elements meet the codec: settings become a configuration of `gstneural-codec` here and
 //! nowhere else. A profile that the codec learns is let in here.
 
+use std::{path::Path, sync::Arc};
+
 use gst::glib;
-use gstneural_codec::{CodecError, Config, Decoder, Encoder, Format, bitstream::Colour};
+use gstneural_codec::{
+    CodecError, Config, Decoder, Encoder, Format, Lossy, Rate,
+    bitstream::{Colour, Profile},
+    nets::Model,
+};
+
+use crate::models;
+
+/// The quality of the lossy profiles where nothing is set.
+const DEFAULT_QUALITY: u8 = 20;
 
 /// The name of the caps.
 pub(crate) const MEDIA_TYPE: &str = "video/x-neural";
@@ -45,18 +56,26 @@ pub enum Device {
 }
 
 /// What the properties of the encoder say about coding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wishes {
     pub profile: ProfileChoice,
     /// 0 (coarse) to 31 (fine); negative: not set.
     pub quality: i32,
     /// Bits a second; 0: not set.
     pub bitrate_bps: u32,
+    /// How long the decoder's buffer takes to fill.
+    pub buffer_ms: u32,
     /// Greatest error of a sample in `lossless`.
     pub near: u32,
     pub keyframe_interval: u32,
-    /// Size of the networks.
+    /// Whether a scene change begins with a keyframe.
+    pub scene_cuts: bool,
+    /// 2: every second frame can be dropped.
+    pub layers: u32,
+    /// Size of the networks; 0: the smallest.
     pub tier: u32,
+    /// A file with networks; empty: those that are built in.
+    pub model: String,
     /// 0: one for each core.
     pub threads: u32,
     pub device: Device,
@@ -72,31 +91,74 @@ pub(crate) struct Source {
 }
 
 impl Wishes {
+    /// The profile, with `auto` decided: lossy if anything is set that only lossy profiles have.
+    pub fn profile(&self) -> Profile {
+        let lossy =
+            self.quality >= 0 || self.bitrate_bps > 0 || self.tier > 0 || !self.model.is_empty();
+        match self.profile {
+            ProfileChoice::Lossless => Profile::Lossless,
+            ProfileChoice::Intra => Profile::Intra,
+            ProfileChoice::Inter => Profile::Inter,
+            ProfileChoice::Auto if lossy => Profile::Inter,
+            ProfileChoice::Auto => Profile::Lossless,
+        }
+    }
+
+    /// Whether frames must be 8-bit 4:2:0.
+    pub fn takes_i420_only(&self) -> bool {
+        self.profile() != Profile::Lossless
+    }
+
     /// Checks what can be checked before the first frame.
     ///
     /// # Errors
     /// A sentence that names the property.
     pub fn check(&self) -> Result<(), String> {
-        // The codec has no lossy profile yet.
-        let lossy = match self.profile {
-            ProfileChoice::Intra => Some("profile=intra"),
-            ProfileChoice::Inter => Some("profile=inter"),
-            _ if self.quality >= 0 => Some("quality"),
-            _ if self.bitrate_bps > 0 => Some("bitrate"),
-            _ => None,
-        };
-        if let Some(what) = lossy {
+        let (profile, name) = (self.profile(), self.profile().name());
+        if profile == Profile::Lossless {
+            let lossy = [
+                (self.quality >= 0, "quality"),
+                (self.bitrate_bps > 0, "bitrate"),
+                (self.tier > 0, "tier"),
+                (!self.model.is_empty(), "model"),
+                (self.layers > 1, "temporal-layers"),
+            ];
+            return match lossy.iter().find(|(set, _)| *set) {
+                Some((_, what)) => Err(format!(
+                    "{what} is for the lossy profiles, and profile={name} is asked for: take profile=inter, or leave {what} alone"
+                )),
+                None => Ok(()),
+            };
+        }
+        if self.near > 0 {
             return Err(format!(
-                "{what} asks for lossy coding, which this version of the codec does not have: take profile=lossless, and near for a smaller stream"
+                "near={} is for profile=lossless, and the profile is {name}: leave one of them alone",
+                self.near
             ));
         }
-        if self.tier > 0 {
-            return Err(format!(
-                "tier={} asks for networks, which profile=lossless does not have: leave it at 0",
-                self.tier
-            ));
+        if self.quality >= 0 && self.bitrate_bps > 0 {
+            return Err("quality and bitrate are both set: one of them decides".into());
         }
-        Ok(())
+        self.model().map(|_| ())
+    }
+
+    fn model(&self) -> Result<Arc<Model>, String> {
+        if self.model.is_empty() {
+            return models::of_tier(self.tier);
+        }
+        models::load(Path::new(&self.model))
+    }
+
+    /// What decides on the quality of frames.
+    pub fn rate(&self) -> Rate {
+        match u8::try_from(self.quality) {
+            _ if self.bitrate_bps > 0 => Rate::Average {
+                bits_per_second: self.bitrate_bps,
+                buffer_ms: self.buffer_ms,
+            },
+            Ok(quality) => Rate::Quality(quality),
+            Err(_) => Rate::Quality(DEFAULT_QUALITY),
+        }
     }
 
     /// Frames that the encoder holds back: what it adds to the latency.
@@ -107,35 +169,51 @@ impl Wishes {
     /// An encoder.
     ///
     /// # Errors
-    /// Those of [`Encoder::new`].
-    pub fn encoder(&self, source: &Source) -> Result<Encoder, CodecError> {
+    /// A sentence; those of [`Encoder::new`].
+    pub fn encoder(&self, source: &Source) -> Result<Encoder, String> {
         let Source {
             format,
             colour,
             fps,
         } = *source;
-        Encoder::new(Config {
+        let profile = self.profile();
+        let lossy = match profile {
+            Profile::Lossless => None,
+            _ => Some(Lossy {
+                rate: self.rate(),
+                intra_only: profile == Profile::Intra,
+                scene_cuts: self.scene_cuts,
+                droppable: self.layers > 1,
+                ..Lossy::new(self.model()?)
+            }),
+        };
+        let encoder = Encoder::new(Config {
             colour,
             fps,
             keyframe_interval: self.keyframe_interval,
             near: u8::try_from(self.near).unwrap_or(u8::MAX),
+            lossy,
             threads: threads(self.threads),
             picture_crc: self.picture_crc,
             ..Config::new(format)
-        })
+        });
+        encoder.map_err(|e| e.to_string())
     }
 }
 
 /// A decoder of the stream with this `codec_data`, on `wanted` threads (0: one for each core).
+/// `model` is one that is at hand beside those that are built in.
 ///
 /// # Errors
-/// Those of [`Decoder::new`]: another version, profile or model is named.
+/// Those of [`Decoder::with_models`]: another version, profile or model is named.
 pub(crate) fn decoder(
     codec_data: &[u8],
     wanted: u32,
+    model: Option<&Arc<Model>>,
     _device: Device,
 ) -> Result<Decoder, CodecError> {
-    Ok(Decoder::new(codec_data)?.threads(threads(wanted)))
+    let decoder = Decoder::with_models(codec_data, |hash| models::find(hash, model))?;
+    Ok(decoder.threads(threads(wanted)))
 }
 
 fn threads(wanted: u32) -> usize {
@@ -145,37 +223,87 @@ fn threads(wanted: u32) -> usize {
     }
 }
 
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            profile: ProfileChoice::Auto,
+            quality: -1,
+            bitrate_bps: 0,
+            buffer_ms: 1000,
+            near: 0,
+            keyframe_interval: 64,
+            scene_cuts: true,
+            layers: 1,
+            tier: 0,
+            model: String::new(),
+            threads: 0,
+            device: Device::Auto,
+            picture_crc: false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WISHES: Wishes = Wishes {
-        profile: ProfileChoice::Auto,
-        quality: -1,
-        bitrate_bps: 0,
-        near: 0,
-        keyframe_interval: 64,
-        tier: 0,
-        threads: 0,
-        device: Device::Auto,
-        picture_crc: false,
-    };
-
     #[test]
-    fn what_the_codec_cannot_do_is_refused_by_name() {
-        assert_eq!(WISHES.check(), Ok(()));
+    fn what_contradicts_itself_is_refused_by_name() {
+        let good = Wishes::default();
+        assert_eq!(good.check(), Ok(()));
         let refused = |wishes: Wishes| wishes.check().unwrap_err();
-        let intra = refused(Wishes {
-            profile: ProfileChoice::Intra,
-            ..WISHES
-        });
-        assert!(intra.starts_with("profile=intra"), "{intra}");
+        let lossless = Wishes {
+            profile: ProfileChoice::Lossless,
+            ..good.clone()
+        };
         let bitrate = refused(Wishes {
             bitrate_bps: 1,
-            ..WISHES
+            ..lossless.clone()
         });
         assert!(bitrate.starts_with("bitrate"), "{bitrate}");
-        let tier = refused(Wishes { tier: 1, ..WISHES });
-        assert!(tier.starts_with("tier=1"), "{tier}");
+        let tier = refused(Wishes {
+            tier: 1,
+            ..lossless
+        });
+        assert!(tier.starts_with("tier"), "{tier}");
+        let near = refused(Wishes {
+            near: 2,
+            quality: 3,
+            ..good.clone()
+        });
+        assert!(near.starts_with("near=2"), "{near}");
+        let both = refused(Wishes {
+            bitrate_bps: 1000,
+            quality: 3,
+            ..good.clone()
+        });
+        assert!(both.starts_with("quality and bitrate"), "{both}");
+        let missing = refused(Wishes {
+            model: "/nowhere/x.gnm".into(),
+            ..good.clone()
+        });
+        assert!(missing.starts_with("model /nowhere/x.gnm"), "{missing}");
+        let tier = refused(Wishes { tier: 3, ..good });
+        assert!(tier.contains("tier 3"), "{tier}");
+    }
+
+    #[test]
+    fn auto_is_what_fits() {
+        let of = |quality, bitrate_bps| {
+            Wishes {
+                quality,
+                bitrate_bps,
+                ..Wishes::default()
+            }
+            .profile()
+        };
+        assert_eq!(of(-1, 0), Profile::Lossless);
+        assert_eq!(of(0, 0), Profile::Inter);
+        assert_eq!(of(-1, 1), Profile::Inter);
+    }
+
+    #[test]
+    fn the_shipped_model_computes_the_same_here() {
+        assert_eq!(models::of_tier(0).unwrap().tier(), 1);
     }
 }

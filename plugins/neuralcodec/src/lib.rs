@@ -6,6 +6,7 @@ use gst::glib;
 mod coding;
 mod colour;
 mod locks;
+mod models;
 pub mod neuraldec;
 pub mod neuralenc;
 pub mod neuralmkvmux;

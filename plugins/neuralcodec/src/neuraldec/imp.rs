@@ -3,6 +3,7 @@
 //! Order of locks: `settings` and `state` are never held together. `state` is released around
 //! everything that can call back into the element: negotiating, pushing, posting.
 
+use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 
 use gst::{glib, subclass::prelude::*};
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     coding::{self, MEDIA_TYPE},
     locks::lock,
+    models,
     neuralmkvmux::FOURCC,
     pictures,
     preface::{self, Description},
@@ -196,7 +198,7 @@ impl VideoDecoderImpl for NeuralDec {
             why.log();
             return Err(gst::FlowError::NotNegotiated);
         }
-        let Settings { skip_late, .. } = *lock(&self.settings);
+        let skip_late = lock(&self.settings).skip_late;
         let kind = frame_type(parts.unit);
         if skip_late && kind == Some(FrameType::Droppable) && obj.max_decode_time(&frame) < 0 {
             return obj.drop_frame(frame);
@@ -242,7 +244,7 @@ impl NeuralDec {
 
     /// Gets ready for the stream with this `codec_data`, unless that is the one being decoded.
     fn open(&self, codec_data: &[u8], description: Description) -> Result<(), gst::LoggableError> {
-        let settings = *lock(&self.settings);
+        let settings = lock(&self.settings).clone();
         let input = {
             let state = lock(&self.state);
             if let Some(stream) = &state.stream
@@ -253,7 +255,12 @@ impl NeuralDec {
             }
             state.input.clone()
         };
-        let decoder = match coding::decoder(codec_data, settings.threads, settings.device) {
+        let model = match settings.model.as_str() {
+            "" => None,
+            path => Some(models::load(Path::new(path)).map_err(|e| self.refuse(&e))?),
+        };
+        let (threads, device) = (settings.threads, settings.device);
+        let decoder = match coding::decoder(codec_data, threads, model.as_ref(), device) {
             Ok(decoder) => decoder,
             Err(CodecError::Checksum { .. }) if lock(&self.state).stream.is_some() => {
                 // Damage on the way; the stream that is known goes on.

@@ -7,12 +7,14 @@ use gst::{glib, prelude::*};
 use crate::coding::Device;
 
 /// The settings.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
     /// 0: one for each core.
     pub threads: u32,
     pub device: Device,
     pub skip_late: bool,
+    /// A file with networks; empty: those that are built in.
+    pub model: String,
 }
 
 impl Settings {
@@ -22,6 +24,7 @@ impl Settings {
             "threads" => self.threads = value.get().unwrap_or(self.threads),
             "device" => self.device = value.get().unwrap_or(self.device),
             "skip-late" => self.skip_late = value.get().unwrap_or(self.skip_late),
+            "model" => self.model = value.get().ok().flatten().unwrap_or_default(),
             _ => {}
         }
     }
@@ -32,6 +35,7 @@ impl Settings {
             "threads" => self.threads.to_value(),
             "device" => self.device.to_value(),
             "skip-late" => self.skip_late.to_value(),
+            "model" => (!self.model.is_empty()).then_some(&self.model).to_value(),
             _ => return None,
         })
     }
@@ -51,6 +55,11 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
             glib::ParamSpecEnum::builder_with_default("device", d.device)
                 .nick("Device")
                 .blurb("Where the networks of a lossy profile run; the pictures do not depend on it")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecString::builder("model")
+                .nick("Model")
+                .blurb("File with the networks of a lossy profile (.gnm), beside those built in and in GST_NEURAL_CODEC_MODELS")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecBoolean::builder("skip-late")

@@ -58,6 +58,15 @@ impl ObjectImpl for NeuralEnc {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         lock(&self.settings).set(value, pspec);
+        if !matches!(pspec.name(), "quality" | "bitrate") {
+            return;
+        }
+        let Settings(wishes) = lock(&self.settings).clone();
+        if let Some(state) = lock(&self.state).as_mut()
+            && let Err(e) = state.encoder.set_rate(wishes.rate())
+        {
+            gst::warning!(CAT, imp = self, "{} stays as it was: {e}", pspec.name());
+        }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
@@ -117,7 +126,7 @@ impl ElementImpl for NeuralEnc {
 
 impl VideoEncoderImpl for NeuralEnc {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let Settings(wishes) = *lock(&self.settings);
+        let Settings(wishes) = lock(&self.settings).clone();
         wishes
             .check()
             .map_err(|why| gst::error_msg!(gst::LibraryError::Settings, ["{why}"]))
@@ -128,11 +137,24 @@ impl VideoEncoderImpl for NeuralEnc {
         Ok(())
     }
 
+    /// The lossy profiles take fewer formats: whatever is upstream can convert then.
+    fn caps(&self, filter: Option<&gst::Caps>) -> gst::Caps {
+        let Settings(wishes) = lock(&self.settings).clone();
+        let template = self.obj().sink_pad().pad_template_caps();
+        let mut taken = template;
+        if wishes.takes_i420_only() {
+            for s in taken.make_mut().iter_mut() {
+                s.set("format", "I420");
+            }
+        }
+        self.obj().proxy_getcaps(Some(&taken), filter)
+    }
+
     fn set_format(
         &self,
         input: &gst_video::VideoCodecState<'static, gst_video::video_codec_state::Readable>,
     ) -> Result<(), gst::LoggableError> {
-        let Settings(wishes) = *lock(&self.settings);
+        let Settings(wishes) = lock(&self.settings).clone();
         let info = input.info().clone();
         let format = pictures::format_of(&info)
             .ok_or_else(|| gst::loggable_error!(CAT, "no format of the codec: {info:?}"))?;
@@ -146,7 +168,7 @@ impl VideoEncoderImpl for NeuralEnc {
             gst::element_imp_error!(self, gst::LibraryError::Settings, ("{e}"));
             gst::loggable_error!(CAT, "{e}")
         };
-        let encoder = wishes.encoder(&source).map_err(|e| refuse(e.to_string()))?;
+        let encoder = wishes.encoder(&source).map_err(refuse)?;
         let codec_data = encoder.codec_data();
         let header = Header::parse(&codec_data).map_err(|e| refuse(e.to_string()))?;
         let caps = gst::Caps::builder(MEDIA_TYPE)
@@ -235,7 +257,7 @@ impl VideoEncoderImpl for NeuralEnc {
     }
 
     fn src_query(&self, query: &mut gst::QueryRef) -> bool {
-        let Settings(wishes) = *lock(&self.settings);
+        let Settings(wishes) = lock(&self.settings).clone();
         if wishes.bitrate_bps > 0
             && let gst::QueryViewMut::Bitrate(q) = query.view_mut()
         {

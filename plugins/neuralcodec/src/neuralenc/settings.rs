@@ -4,29 +4,11 @@ use std::sync::LazyLock;
 
 use gst::{glib, prelude::*};
 
-use crate::coding::{Device, ProfileChoice, Wishes};
-
-const DEFAULT_KEYINT: u32 = 64;
+use crate::coding::Wishes;
 
 /// The settings; what they mean to the codec is [`Wishes`]' business.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Settings(pub Wishes);
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self(Wishes {
-            profile: ProfileChoice::Auto,
-            quality: -1,
-            bitrate_bps: 0,
-            near: 0,
-            keyframe_interval: DEFAULT_KEYINT,
-            tier: 0,
-            threads: 0,
-            device: Device::Auto,
-            picture_crc: false,
-        })
-    }
-}
 
 impl Settings {
     /// Sets a property.
@@ -41,7 +23,11 @@ impl Settings {
             "profile" => put(&mut s.profile, value),
             "quality" => put(&mut s.quality, value),
             "bitrate" => put(&mut s.bitrate_bps, value),
+            "buffer-time" => put(&mut s.buffer_ms, value),
             "near" => put(&mut s.near, value),
+            "scene-cut" => put(&mut s.scene_cuts, value),
+            "temporal-layers" => put(&mut s.layers, value),
+            "model" => s.model = value.get().ok().flatten().unwrap_or_default(),
             "keyint" => put(&mut s.keyframe_interval, value),
             "tier" => put(&mut s.tier, value),
             "threads" => put(&mut s.threads, value),
@@ -58,7 +44,11 @@ impl Settings {
             "profile" => s.profile.to_value(),
             "quality" => s.quality.to_value(),
             "bitrate" => s.bitrate_bps.to_value(),
+            "buffer-time" => s.buffer_ms.to_value(),
             "near" => s.near.to_value(),
+            "scene-cut" => s.scene_cuts.to_value(),
+            "temporal-layers" => s.layers.to_value(),
+            "model" => (!s.model.is_empty()).then_some(&s.model).to_value(),
             "keyint" => s.keyframe_interval.to_value(),
             "tier" => s.tier.to_value(),
             "threads" => s.threads.to_value(),
@@ -85,11 +75,19 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .minimum(-1)
                 .maximum(31)
                 .default_value(d.quality)
-                .mutable_ready()
+                .mutable_playing()
                 .build(),
             glib::ParamSpecUInt::builder("bitrate")
                 .nick("Bit rate")
                 .blurb("Bits a second that a lossy profile aims at, 0 = constant quality")
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecUInt::builder("buffer-time")
+                .nick("Buffer")
+                .blurb("Milliseconds that a decoder's buffer holds at the bit rate; it never runs dry")
+                .minimum(40)
+                .maximum(60_000)
+                .default_value(d.buffer_ms)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt::builder("near")
@@ -106,9 +104,28 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .default_value(d.keyframe_interval)
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecBoolean::builder("scene-cut")
+                .nick("Scene cut")
+                .blurb("Begin a new scene with a keyframe (lossy profiles)")
+                .default_value(d.scene_cuts)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("temporal-layers")
+                .nick("Temporal layers")
+                .blurb("2 = every second frame is one that no other needs (lossy profiles)")
+                .minimum(1)
+                .maximum(2)
+                .default_value(d.layers)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecString::builder("model")
+                .nick("Model")
+                .blurb("File with the networks of a lossy profile (.gnm); unset = those built in")
+                .mutable_ready()
+                .build(),
             glib::ParamSpecUInt::builder("tier")
                 .nick("Tier")
-                .blurb("Size of the networks of a lossy profile; a decoder needs the same")
+                .blurb("Size of the networks of a lossy profile, 0 = the smallest; a decoder needs the same")
                 .maximum(3)
                 .default_value(d.tier)
                 .mutable_ready()
