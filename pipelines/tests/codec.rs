@@ -114,6 +114,129 @@ fn every_clip_comes_back_as_it_was() {
     only(dir.path(), &["back.mkv", "coded.mkv"]);
 }
 
+/// PSNR of luma in dB, mean of the frames, by our own measurement.
+fn psnr(reference: &Path, coded: &Path) -> f64 {
+    let mut command = Command::new(EXE);
+    command
+        .args(["compare", "--json", "--quiet", "--metrics", "psnr"])
+        .args([reference, coded])
+        .stdin(Stdio::null());
+    let said = expect(&mut command, 0);
+    let line = said.lines().find(|l| l.contains("\"done\"")).unwrap();
+    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+    let candidate = &event["candidates"][0];
+    assert_eq!(candidate["faults"]["missing"], 0, "{line}");
+    candidate["metrics"]["psnr-y"]["mean"].as_f64().unwrap()
+}
+
+#[test]
+fn with_loss_a_clip_keeps_its_frames_sound_and_looks() {
+    let Some(clips) = clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let source = clips.join("city_rooftop_360p.mp4");
+    let exact = dir.path().join("exact.mkv");
+    expect(
+        program("encode", &source, &exact).args(["--duration", "1"]),
+        0,
+    );
+    let mut last = (u64::MAX, f64::INFINITY);
+    for quality in ["26", "16"] {
+        let coded = dir.path().join(format!("q{quality}.mkv"));
+        let part = ["--duration", "1", "--quality", quality, "--picture-crc"];
+        expect(program("encode", &source, &coded).args(part), 0);
+        assert_eq!(times(&coded), times(&exact));
+        assert_eq!(packets(&coded, "a:0"), packets(&exact, "a:0"));
+        let found = (
+            std::fs::metadata(&coded).unwrap().len(),
+            psnr(&exact, &coded),
+        );
+        assert!(
+            found.0 < last.0 && found.1 < last.1 && found.1 > 30.0,
+            "{found:?} after {last:?}"
+        );
+        last = found;
+        // The same bits, however it is decoded (and every frame's CRC is right, else it would be told).
+        let hashes = ["1", "3"].map(|threads| {
+            let back = dir.path().join("back.mkv");
+            expect(
+                program("decode", &coded, &back).args(["--force", "--threads", threads]),
+                0,
+            );
+            pictures(&back, 100)
+        });
+        assert_eq!(hashes[0], hashes[1]);
+        assert_eq!(hashes[0].len(), times(&exact).len());
+    }
+}
+
+#[test]
+fn ten_seconds_take_the_bits_that_were_asked_for() {
+    let Some(clips) = clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let source = clips.join("city_rooftop_360p.mp4");
+    for (rate, bps) in [("500k", 500_000.0), ("1500k", 1_500_000.0)] {
+        let coded = dir.path().join("coded.mkv");
+        let part = [
+            "--force",
+            "--duration",
+            "10",
+            "--bitrate",
+            rate,
+            "--keyint",
+            "60",
+        ];
+        expect(program("encode", &source, &coded).args(part), 0);
+        let sizes = ffprobe(
+            &coded,
+            &["-select_streams", "v:0", "-show_entries", "packet=size"],
+        );
+        let bytes: f64 = sizes
+            .iter()
+            .map(|s| s.trim_end_matches(',').parse::<f64>().unwrap())
+            .sum();
+        let seconds = sizes.len() as f64 / 30.01;
+        let ratio = bytes * 8.0 / seconds / bps;
+        println!("{rate}: {ratio:.3}");
+        assert!((0.95..=1.05).contains(&ratio), "{rate}: {ratio}");
+    }
+}
+
+#[test]
+fn a_new_scene_begins_with_a_keyframe() {
+    let Some(clips) = clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let both = dir.path().join("both.mkv");
+    // Twenty frames of one clip, then twenty of another.
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(clips.join("flower_540p.mp4"))
+        .arg("-i")
+        .arg(clips.join("stream_of_water_360p.mp4"))
+        .args(["-filter_complex"])
+        .arg(
+            "[0:v]trim=end_frame=20,settb=1/25,setpts=N,scale=320:180,setsar=1[a];\
+             [1:v]trim=end_frame=20,settb=1/25,setpts=N,scale=320:180,setsar=1[b];[a][b]concat",
+        )
+        .args(["-c:v", "ffv1"])
+        .arg(&both)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made));
+    let coded = dir.path().join("coded.mkv");
+    expect(
+        program("encode", &both, &coded).args(["--quality", "20", "--keyint", "1000"]),
+        0,
+    );
+    let flags = ffprobe(
+        &coded,
+        &["-select_streams", "v:0", "-show_entries", "packet=flags"],
+    );
+    let keys: Vec<usize> = (0..flags.len())
+        .filter(|&i| flags[i].starts_with('K'))
+        .collect();
+    assert_eq!(keys, [0, 20]);
+}
+
 #[test]
 fn a_part_of_a_coded_file_begins_at_its_frame() {
     let Some(clips) = clips() else { return };
@@ -145,10 +268,15 @@ fn what_makes_no_sense_is_refused_and_leaves_nothing() {
     assert!(said.contains(".mkv alone"), "{said}");
     let mkv = dir.path().join("out.mkv");
     let said = expect(
-        program("encode", &source, &mkv).args(["--profile", "inter"]),
+        program("encode", &source, &mkv).args(["--profile", "inter", "--near", "2"]),
         1,
     );
-    assert!(said.contains("profile=inter"), "{said}");
+    assert!(said.contains("near=2"), "{said}");
+    let said = expect(
+        program("encode", &source, &mkv).args(["--model", "/nowhere/x.gnm"]),
+        1,
+    );
+    assert!(said.contains("/nowhere/x.gnm"), "{said}");
     expect(program("encode", &source, &mkv).args(["--near", "16"]), 2);
     only(dir.path(), &[]);
     std::fs::write(&mkv, "mine").unwrap();

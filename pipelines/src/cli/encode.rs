@@ -29,9 +29,18 @@ pub(super) struct Encode {
     /// Every how many frames a keyframe comes [default: 64]
     #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Coding")]
     keyint: Option<u32>,
-    /// Size of the networks of a lossy profile: 0 to 3 [default: 0]
+    /// Milliseconds that a decoder's buffer holds at the bit rate [default: 1000]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(40..=60_000), requires = "bitrate", help_heading = "Coding")]
+    buffer_time: Option<u32>,
+    /// Size of the networks of a lossy profile: 0 (the smallest) to 3 [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=3), help_heading = "Coding")]
     tier: Option<u32>,
+    /// Networks of your own (.gnm); whoever decodes needs them in a folder of GST_NEURAL_CODEC_MODELS
+    #[arg(long, value_name = "FILE", help_heading = "Coding")]
+    model: Option<String>,
+    /// Make every second frame one that no other needs
+    #[arg(long, help_heading = "Coding")]
+    droppable: bool,
     /// Put a checksum of the decoded picture into each frame
     #[arg(long, help_heading = "Coding")]
     picture_crc: bool,
@@ -56,7 +65,10 @@ impl Encode {
         set("bitrate", self.bitrate.map(|v| v.to_string()));
         set("near", self.near.map(|v| v.to_string()));
         set("keyint", self.keyint.map(|v| v.to_string()));
+        set("buffer-time", self.buffer_time.map(|v| v.to_string()));
         set("tier", self.tier.map(|v| v.to_string()));
+        set("model", self.model);
+        set("temporal-layers", self.droppable.then(|| "2".into()));
         set("picture-crc", self.picture_crc.then(|| "true".into()));
         set("threads", Some(self.threads.to_string()));
         Options {

@@ -240,17 +240,29 @@ fn frames_with_wide_strides_are_read_where_they_are() {
 #[test]
 fn what_cannot_be_coded_is_refused_before_the_first_frame() {
     init();
-    for (name, value, word) in [
-        ("profile", "inter", "profile=inter"),
-        ("quality", "20", "quality"),
-        ("bitrate", "1000000", "bitrate"),
-        ("tier", "2", "tier=2"),
+    for (settings, word) in [
+        (&[("tier", "2")][..], "tier 2"),
+        (&[("model", "/nowhere/x.gnm")], "/nowhere/x.gnm"),
+        (
+            &[("profile", "lossless"), ("quality", "20")],
+            "quality is for the lossy",
+        ),
+        (&[("profile", "inter"), ("near", "2")], "near=2"),
+        (
+            &[("quality", "20"), ("bitrate", "1000000")],
+            "quality and bitrate",
+        ),
     ] {
         let element = gst::ElementFactory::make("neuralenc").build().unwrap();
         let bus = gst::Bus::new();
         element.set_bus(Some(&bus));
-        element.set_property_from_str(name, value);
-        assert!(element.set_state(gst::State::Paused).is_err(), "{name}");
+        for (name, value) in settings {
+            element.set_property_from_str(name, value);
+        }
+        assert!(
+            element.set_state(gst::State::Paused).is_err(),
+            "{settings:?}"
+        );
         let message = bus.pop_filtered(&[gst::MessageType::Error]).unwrap();
         let gst::MessageView::Error(e) = message.view() else {
             panic!("{message:?}");

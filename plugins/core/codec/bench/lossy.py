@@ -43,7 +43,7 @@ SERIES = {
 INTRA, INTER = "intra", "inter"
 JPEG_SCALES = ("2", "4", "8", "16", "31")
 QUALITIES = {INTRA: ("24", "20", "15", "10", "5"), INTER: ("24", "19", "14", "9", "4")}
-COLUMNS = {"psnr_y": "PSNR Y", "ssim": "SSIM", "vmaf": "VMAF"}
+COLUMNS = {"psnr-y": "PSNR Y", "ssim": "SSIM", "vmaf": "VMAF"}
 ANCHORS = {INTRA: "JPEG", INTER: "x264 veryfast zerolatency"}
 
 
@@ -67,11 +67,10 @@ def values(reference, distorted):
     out, _ = run(PROGRAM, "compare", "--json", "--quiet", reference, *distorted)
     for line in out.splitlines():
         event = json.loads(line)
-        if event.get("event") == "compared":
+        if event.get("event") == "done":
             found = []
             for candidate in event["candidates"]:
-                of = {k.lower().replace(" ", "_"): v for k, v in candidate["metrics"].items()}
-                found.append({name: of[name]["mean"] for name in COLUMNS})
+                found.append({name: candidate["metrics"][name]["mean"] for name in COLUMNS})
             return found
     sys.exit("gst-neural compare said nothing")
 
@@ -140,9 +139,10 @@ def measure(data, name, count, folder, report):
         command = [PROGRAM, "compare", "--json", "--quiet", "--bd-rate", f"{anchor}:{table}", f"{ours}:{table}"]
         for line in subprocess.run([str(c) for c in command], capture_output=True).stdout.splitlines():
             event = json.loads(line)
-            if event.get("event") == "curves":
+            if event.get("event") == "done":
                 for d in event["differences"]:
-                    rates[ours, anchor, d["metric"]] = d["bd_rate"]
+                    if d["test"] == ours and d["pchip"]:
+                        rates[ours, anchor, d["metric"]] = d["pchip"]["rate_percent"]
     if report:
         report.mkdir(parents=True, exist_ok=True)
         run(PROGRAM, "compare", "--quiet", "--force", "--report", report / f"{clip.stem}.html", "--bd-rate", table)
@@ -187,7 +187,7 @@ def tell(everything, rates):
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for stem, points in everything.items():
         for p in points:
-            print(f"| {stem} | {p['series']} | {p['rate']:.0f} | {p['psnr_y']:.2f} | {p['ssim']:.4f} "
+            print(f"| {stem} | {p['series']} | {p['rate']:.0f} | {p['psnr-y']:.2f} | {p['ssim']:.4f} "
                   f"| {p['vmaf']:.1f} | {p['encode']:.1f} | {p['decode']:.1f} |")
 
 

@@ -336,11 +336,7 @@ impl Encoder {
             false if lossy.droppable && self.since_key % 2 == 1 => FrameType::Droppable,
             false => FrameType::Predicted,
         };
-        let mut level = match (&self.control, lossy.rate) {
-            (Some(control), _) => control.level(key),
-            (None, Rate::Quality(quality)) => LEVELS - 1 - quality,
-            (None, Rate::Average { .. }) => LEVELS / 2,
-        };
+        let mut level = self.level(lossy, key);
         let mut tries = 0;
         let coded = loop {
             let coded = self.at_level(lossy, picture, predicted.as_deref(), level, frame_type)?;
@@ -357,13 +353,18 @@ impl Encoder {
         Ok(coded)
     }
 
-    /// What the motion search pays for a bit: as much as the level's networks pay.
-    fn search(&self, lossy: &Lossy, key: bool) -> SearchConfig {
-        let level = match (&self.control, lossy.rate) {
+    /// The level to try for the next frame.
+    fn level(&self, lossy: &Lossy, key: bool) -> u8 {
+        match (&self.control, lossy.rate) {
             (Some(control), _) => control.level(key),
             (None, Rate::Quality(quality)) => LEVELS - 1 - quality,
             (None, Rate::Average { .. }) => LEVELS / 2,
-        };
+        }
+    }
+
+    /// What the motion search pays for a bit: as much as the level's networks pay.
+    fn search(&self, lossy: &Lossy, key: bool) -> SearchConfig {
+        let level = self.level(lossy, key);
         SearchConfig {
             lambda: lossy::search_lambda(level),
             ..self.config.search
