@@ -3,10 +3,12 @@
 Sources are the training clips, and photographs that are panned and zoomed. References are
 what the intra networks make of the frame before, at a random level; the predictions are
 those of the codec itself (`cargo build --release -p gstneural-codec --example predict`).
-With `--closed` references come from the codec's own predicted frames instead (the frames
-that `gst-neural` decodes), so that the networks learn on what they will really see.
+In a *closed* set they are what `gst-neural` really decodes of the frame before, a predicted frame
+most of the time, with the networks of the round before: so the networks learn on what they will
+see (`train.py --closed`, after `export.py` and `seal_model`).
 """
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -108,6 +110,55 @@ def predicted(sources, references, levels):
     return out
 
 
+def write_y4m(path, frames, rate=25):
+    """8-bit 4:2:0 frames as a file."""
+    height, width = frames[0][0].shape
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420\n".encode())
+        for planes in frames:
+            file.write(b"FRAME\n" + b"".join(p.tobytes() for p in planes))
+
+
+def decoded(frames, level, model):
+    """What the codec makes of a part of a clip at a level."""
+    program = ROOT / "target" / "release" / "gst-neural"
+    height, width = frames[0][0].shape
+    with tempfile.TemporaryDirectory() as folder:
+        source, coded, back = (Path(folder) / name for name in ("source.y4m", "coded.mkv", "back.mkv"))
+        write_y4m(source, frames)
+        quality = ["--quality", str(LEVELS - 1 - level), "--model", str(model), "--threads", "1"]
+        subprocess.run([program, "encode", "--quiet", *quality, source, coded], check=True)
+        folders = {**os.environ, "GST_NEURAL_CODEC_MODELS": str(model.parent)}
+        subprocess.run([program, "decode", "--quiet", "--threads", "1", coded, back], check=True, env=folders)
+        command = ["ffmpeg", "-v", "error", "-i", back, "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
+        raw = subprocess.run(command, check=True, capture_output=True).stdout
+    found = split_i420(np.frombuffer(raw, np.uint8), width, height)
+    assert len(found) == len(frames)
+    return found
+
+
+def make_closed(data, work, split, tier):
+    """Sources, predictions and levels of one split, with references that the codec decoded."""
+    random = np.random.default_rng(17 if split == "train" else 18)
+    model = Path(work) / f"{tier}.gnm"
+    sources, predictions, levels = [], [], []
+    for name, size, start, seconds in CLIPS:
+        frames = clip_frames(data, name, size, start, seconds)
+        cut = int(len(frames) * 0.9)
+        frames = frames[:cut] if split == "train" else frames[cut:]
+        # Parts of up to two seconds, each at a level of its own, with every fourth frame taken.
+        for begin in range(0, len(frames) - 8, 48 if split == "train" else 24):
+            part = frames[begin : begin + 24]
+            level = int(random.integers(0, LEVELS))
+            known = decoded(part, level, model)
+            which = range(2 + begin % 3, len(part), 4)
+            chosen = [part[n] for n in which]
+            sources += chosen
+            predictions += predicted(chosen, [known[n - 1] for n in which], [level] * len(chosen))
+            levels += [level] * len(chosen)
+    return sources, predictions, levels
+
+
 def make(data, work, split, tier):
     """Sources, predictions and levels of one split."""
     random = np.random.default_rng(7 if split == "train" else 8)
@@ -128,11 +179,12 @@ def make(data, work, split, tier):
     return sources, predictions, levels
 
 
-def pairs(data, work, split, tier="small"):
+def pairs(data, work, split, tier="small", closed=False):
     """(sources, predictions) and the level of each, cached in `work`."""
-    cache = Path(work) / f"codec-{tier}-pairs-{split}.npz"
+    cache = Path(work) / f"codec-{tier}-pairs-{split}{'-closed' if closed else ''}.npz"
     if not cache.exists():
-        sources, predictions, levels = make(data, work, split, tier)
+        maker = make_closed if closed else make
+        sources, predictions, levels = maker(data, work, split, tier)
         part = cache.with_suffix(".tmp.npz")
         arrays = {"levels": np.array(levels)}
         for name, pictures in (("s", sources), ("p", predictions)):

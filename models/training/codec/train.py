@@ -25,6 +25,8 @@ SPEEDS = {"other": 1.0, "table": 5.0, "transform": 0.15}
 """Learning rates over the round's."""
 FROZEN = 0.35
 """The part of the first round in which the transform stays what it was."""
+LATER = 0.4
+"""The transform's in later rounds, when the hyperprior is no longer surprised."""
 
 
 def arguments():
@@ -33,6 +35,9 @@ def arguments():
     parser.add_argument("tier", choices=sorted(TIERS))
     parser.add_argument("--data", required=True, help="folder that holds train/ and video/")
     parser.add_argument("--stage", choices=("intra", "inter"), default="intra")
+    parser.add_argument(
+        "--closed", action="store_true", help="inter: also on frames that the codec itself decoded"
+    )
     parser.add_argument("--minutes", type=float, default=50, help="length of this round")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -153,6 +158,11 @@ def main():
         (states, known), (held, held_levels) = (
             pairs(args.data, args.work, part, args.tier) for part in ("train", "validation")
         )
+        if args.closed:
+            more, their = pairs(args.data, args.work, "train", args.tier, closed=True)
+            states = [a + b for a, b in zip(states, more)]
+            known = np.concatenate([known, their])
+            held, held_levels = pairs(args.data, args.work, "validation", args.tier, closed=True)
         crops, held_out = Crops(states), Crops(held)
     else:
         from frames import photographs
@@ -213,8 +223,11 @@ def main():
         warm = min(1.0, progress / 0.01 + 0.05)
         rate = peak * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in optimiser.param_groups:
-            late = group["kind"] == "transform" and state["round"] == 1 and progress < FROZEN
-            group["lr"] = 0.0 if late else rate * SPEEDS[group["kind"]]
+            speed = SPEEDS[group["kind"]]
+            if group["kind"] == "transform":
+                first = state["round"] == 1
+                speed = LATER if not first else 0.0 if progress < FROZEN else speed
+            group["lr"] = rate * speed
         found, picked = crops.sample(random, args.batch, args.patch)
         x, p = predictions(found, device)
         level = levels_of(known, picked, random).to(device)

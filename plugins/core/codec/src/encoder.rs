@@ -74,6 +74,8 @@ pub struct Encoder {
     hints: Vec<Vec<Field>>,
     coder: Coder,
     control: Option<Control>,
+    /// What frames lately differed from their predictions by; nothing is known after a keyframe.
+    usual_cost: Option<u64>,
 }
 
 /// A coded frame.
@@ -160,6 +162,7 @@ impl Encoder {
             hints: Vec::new(),
             coder: Coder::default(),
             control,
+            usual_cost: None,
         })
     }
 
@@ -259,6 +262,7 @@ impl Encoder {
         self.force_key = false;
         self.references.clear();
         self.hints.clear();
+        self.usual_cost = None;
     }
 
     fn lossless(&self, picture: &Picture, key: bool) -> Result<Coded> {
@@ -325,10 +329,13 @@ impl Encoder {
             let [inter, intra] = p
                 .iter()
                 .fold([0, 0], |[a, b], p| [a + p.costs[0], b + p.costs[1]]);
-            if lossy.scene_cuts && self.since_key >= FEWEST_BETWEEN_CUTS && inter > intra {
+            let new = self.is_new_scene(inter, intra);
+            if lossy.scene_cuts && self.since_key >= FEWEST_BETWEEN_CUTS && new {
                 key = true;
                 predicted = None;
                 self.begin_group();
+            } else {
+                self.usual_cost = Some(self.usual_cost.map_or(inter, |u| (3 * u + inter) / 4));
             }
         }
         let frame_type = match key {
@@ -351,6 +358,15 @@ impl Encoder {
             control.coded(key, level, coded.bits());
         }
         Ok(coded)
+    }
+
+    /// Whether a frame whose luma differs from its prediction by `inter`, and from the means of its
+    /// blocks by `intra`, has nothing to do with the one before: it is predicted far worse than
+    /// frames were lately, and not much better than from nothing.
+    fn is_new_scene(&self, inter: u64, intra: u64) -> bool {
+        let pixels = u64::from(self.config.format.width) * u64::from(self.config.format.height);
+        let jumps = |usual| inter > 3 * usual + pixels;
+        5 * inter > 2 * intra && self.usual_cost.is_some_and(jumps)
     }
 
     /// The level to try for the next frame.
