@@ -39,7 +39,17 @@ summary() {
     echo "all passed"
 }
 
-build() { cargo build --release --locked && packaging/third-party/build.sh; }
+# A disk that fills up fails tests in ways that say nothing of it: a build and what the tests write
+# take about 12 GB.
+room() {
+    local free
+    free=$(($(df --output=avail -k . | tail -n 1) / 1024 / 1024))
+    if ((free < 12)) && [[ ! -d target/release ]]; then
+        echo "only $free GB are free here, and a build with all tests takes about 12: expect failures" >&2
+    fi
+}
+
+build() { room && cargo build --release --locked && packaging/third-party/build.sh; }
 
 # What the Rust tests load at run time: this checkout's runtime, plugin and models.
 rust_tests() {
