@@ -33,7 +33,7 @@ fn frames_come_back_alike_and_nothing_drifts() {
             ];
             let coded = code(&info, 12, &settings);
             assert_eq!(coded.units.len(), 12);
-            assert_eq!(coded.key(0), true);
+            assert!(coded.key(0));
             assert_eq!((1..12).all(|i| coded.key(i)), profile == "intra");
             let caps = coded.caps.structure(0).unwrap();
             assert_eq!(caps.get::<&str>("profile"), Ok(profile));
@@ -108,7 +108,7 @@ fn quality_and_bitrate_can_be_set_while_running() {
     let mut rig = Rig::new("neuralenc", &[("quality", "28"), ("keyint", "4")]);
     rig.h.set_src_caps(info.to_caps().unwrap());
     let enc = rig.h.element().unwrap();
-    let mut size = |rig: &mut Rig, t: u32| -> usize {
+    let size = |rig: &mut Rig, t: u32| -> usize {
         for t in t..t + 4 {
             rig.h.push(frame(&info, t)).unwrap();
         }
