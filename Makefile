@@ -34,11 +34,13 @@ demo: build ## upscale a clip with real sound and put it beside bicubic
 test: ## set up, build and run all tests
 	@tests/run.sh
 
-bench: build ## measure, and write docs/results/{upscale,quality,s3,live}.md
+bench: build ## measure, and write docs/results/{upscale,quality,s3,live,codec}.md
 	@.deps/venv/bin/python tests/bench/run.py
 	@.deps/venv/bin/python tests/bench/run.py s3
 	@.deps/venv/bin/python tests/bench/run.py live realtime
 	@.deps/venv/bin/python tests/bench/run.py live busy
+	@cargo build --release --locked -p gstneural-codec --examples
+	@.deps/venv/bin/python plugins/core/codec/bench/lossy.py "$${GST_NEURAL_DATA:-../shared/data}" --write docs/results/codec.md
 
 soak: build ## an hour of a live stream; its figures go to docs/results/live.md
 	@.deps/venv/bin/python tests/bench/run.py live soak

@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
 """Rate, quality and speed of the lossy profiles beside JPEG, x264, x265 and AV1 on clips.
 
-    plugins/core/codec/bench/lossy.py DATA_DIR [--report DIR] [NAME...]
+    plugins/core/codec/bench/lossy.py DATA_DIR [--report DIR] [--write FILE.md] [NAME...]
 
 DATA_DIR holds the clips named below, none of which the networks were trained on. Encoders other
 than ours are ffmpeg's. Quality is measured by `gst-neural compare` (release build), and so are the
 BD-rates; rate is the size of the video in Matroska (JPEG: of the pictures alone). Speed is CPU time
-of one thread, encoding from and decoding to raw frames. Prints the tables of docs/results/codec.md;
---report keeps an HTML report of each clip.
+of one thread, encoding from and decoding to raw frames; then of a clip of 1280x720 on one and two
+threads, by the clock too. --write puts the tables between the marks in docs/results/codec.md;
+--report keeps an HTML report of each clip. `cargo build --release` and `cargo build --release -p
+gstneural-codec --examples` come first.
 """
 
 import argparse
 import csv
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -44,7 +47,7 @@ INTRA, INTER = "intra", "inter"
 JPEG_SCALES = ("2", "4", "8", "16", "31")
 QUALITIES = {INTRA: ("24", "20", "15", "10", "5"), INTER: ("24", "19", "14", "9", "4")}
 COLUMNS = {"psnr-y": "PSNR Y", "ssim": "SSIM", "vmaf": "VMAF"}
-ANCHORS = {INTRA: "JPEG", INTER: "x264 veryfast zerolatency"}
+BEGIN, END = "<!-- lossy: written by bench/lossy.py -->", "<!-- end of lossy -->"
 
 
 def run(*command, data=None):
@@ -155,8 +158,9 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--report", type=Path)
     parser.add_argument("--json", type=Path, help="keep the points here")
+    parser.add_argument("--write", type=Path, help="the page to put the tables into")
     args = parser.parse_args()
-    print(f"load average {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}\n")
+    before = os.getloadavg()[0]
     everything, all_rates = {}, {}
     for name, count in CLIPS:
         if args.names and not any(n in name for n in args.names):
@@ -170,25 +174,53 @@ def main():
         print(f"{stem}: {len(points)} points", file=sys.stderr)
     if args.json:
         args.json.write_text(json.dumps(everything, indent=1))
-    tell(everything, all_rates)
+    load = f"{time.strftime('%Y-%m-%d')}, load average before it {before:.1f}.\n"
+    text = "\n".join([load, *tables(everything, all_rates), *speed(args.data)])
+    print(text)
+    if args.write:
+        page = args.write.read_text()
+        head, rest = page.split(BEGIN)
+        _, tail = rest.split(END)
+        part = args.write.with_suffix(".part")
+        part.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}")
+        part.rename(args.write)
 
 
-def tell(everything, rates):
-    """The tables."""
+def speed(data):
+    """Frames a second of 1280x720, by the clock and by the processor."""
+    example = ROOT / "target/release/examples/lossy_size"
+    out = ["\n| 1280x720 | threads | encodes, fps | decodes, fps | CPU s for both, a frame |", "|---|---:|---:|---:|---:|"]
+    clip = Path(data) / "video" / "graffiti_1080p60.mp4"
+    with tempfile.TemporaryDirectory() as folder:
+        y4m = Path(folder) / "clip.y4m"
+        ffmpeg("-i", clip, "-frames:v", "60", "-vf", "scale=1280:720", "-pix_fmt", "yuv420p", y4m)
+        model = ROOT / "models/neural/small.gnm"
+        for profile, flags in ((INTER, []), (INTRA, ["--intra"])):
+            for threads in ("1", "2"):
+                text, used = run(example, model, "--levels", "14", "--threads", threads, *flags, y4m)
+                encode, decode = re.search(r"([\d.]+) fps encoded, ([\d.]+) decoded", text.decode()).groups()
+                out.append(f"| {profile} | {threads} | {encode} | {decode} | {used / 60:.4f} |")
+    return out
+
+
+def tables(everything, rates):
+    """BD-rates, then all points."""
+    out = []
     stems = list(everything)
-    print("| profile | against | metric | " + " | ".join(stems) + " | mean |")
-    print("|---|---|---|" + "---:|" * (len(stems) + 1))
+    out.append("| profile | against | metric | " + " | ".join(stems) + " | mean |")
+    out.append("|---|---|---|" + "---:|" * (len(stems) + 1))
     for (ours, anchor, metric), of in rates.items():
         known = [of[s] for s in stems if of.get(s) is not None]
         cells = [f"{of[s]:+.1f} %" if of.get(s) is not None else "no overlap" for s in stems]
         mean = f"{sum(known) / len(known):+.1f} %" if known else ""
-        print(f"| {ours} | {anchor} | {metric} | " + " | ".join(cells) + f" | {mean} |")
-    print("\n| clip | series | kbit/s | PSNR-Y, dB | SSIM | VMAF | encodes, fps | decodes, fps |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|")
+        out.append(f"| {ours} | {anchor} | {metric} | " + " | ".join(cells) + f" | {mean} |")
+    out.append("\n| clip | series | kbit/s | PSNR-Y, dB | SSIM | VMAF | encodes, fps | decodes, fps |")
+    out.append("|---|---|---:|---:|---:|---:|---:|---:|")
     for stem, points in everything.items():
         for p in points:
-            print(f"| {stem} | {p['series']} | {p['rate']:.0f} | {p['psnr-y']:.2f} | {p['ssim']:.4f} "
-                  f"| {p['vmaf']:.1f} | {p['encode']:.1f} | {p['decode']:.1f} |")
+            out.append(f"| {stem} | {p['series']} | {p['rate']:.0f} | {p['psnr-y']:.2f} | {p['ssim']:.4f} "
+                       f"| {p['vmaf']:.1f} | {p['encode']:.1f} | {p['decode']:.1f} |")
+    return out
 
 
 if __name__ == "__main__":
