@@ -293,7 +293,7 @@ fn ctrl_c_closes_the_file() {
             .fold(0.0, f64::max)
         };
         assert!(
-            (end("v:0") - end("a:0")).abs() < 0.2,
+            (end("v:0") - end("a:0")).abs() < 0.4,
             "sound and picture end together: {} {}",
             end("v:0"),
             end("a:0")

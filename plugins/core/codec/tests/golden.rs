@@ -96,8 +96,8 @@ const GOLDEN: [Golden; 8] = [
         near: 0,
         references: 1,
         lossy: Some((25, false)),
-        bytes: "443e4953bbe1f36316394197cab8b9ffc5ba6efcb73ee61cd6b7a7bf8ff3c741",
-        pictures: "e74448ac0ff5cbe28755ee7cd73f68caabcdd2271a1f48fb768621f12b3869a0",
+        bytes: "b369ea0d95b1393b2d7b27582c1ba5af0dc55fa1e55ae29740568b191007a126",
+        pictures: "fda66e7488ad52b14e00aa607689ad4fa9801ffbd1a228417e7fb517095c0352",
     },
     Golden {
         name: "intra",
@@ -105,8 +105,8 @@ const GOLDEN: [Golden; 8] = [
         near: 0,
         references: 1,
         lossy: Some((12, true)),
-        bytes: "01c8c2d8f2c1976a315db31a84713aee4b0ddecb29e6a7d2045598934235a3c0",
-        pictures: "c4dc63115fcba521e8c5cbfd8d4e868329266a0e5229a9a1f966a89820b56e0b",
+        bytes: "a3b55b7e3373e3e66e45ef2b56479a71801c96ee8e952999af16476c6c4d6ed8",
+        pictures: "6cc137f6c3022d0c04318c53dbadbc0b30309ade6ae277f0f4ca7dd8e73842c0",
     },
 ];
 
