@@ -670,6 +670,9 @@ impl Connection {
             let mut sent = None;
             loop {
                 tokio::select! {
+                    // In this order: an answer that is there at once must not hide that the
+                    // request was sent to its end.
+                    biased;
                     result = &mut sending, if sent.is_none() => {
                         // A server that closes in the middle may have said why.
                         let goes_on = matches!(result, Ok(()) | Err(Broken::Writing));
