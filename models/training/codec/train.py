@@ -174,6 +174,8 @@ def main():
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         state = saved["state"]
+        # Those of checkpoints/ have half precision, which is enough to go on from.
+        saved["average"] = {name: value.float() for name, value in saved["average"].items()}
         if state["finished"]:
             net.load_state_dict(saved["average"])
             state |= {"round": state["round"] + 1, "elapsed": 0.0, "finished": False}
