@@ -177,11 +177,10 @@ impl Decoder {
         };
         let last = self.references.first();
         let mut picture = last.map_or_else(|| Picture::grey(format), |k| k.picture.clone());
-        let damaged = match self.model.as_deref() {
+        let mut damaged = match self.model.as_deref() {
             None => self.lossless(&unit, &references, damaged, &mut picture),
             Some(model) => self.lossy(&unit, model, &references, damaged, &mut picture)?,
         };
-        let mut damaged: Vec<bool> = damaged;
         let damaged_slices: Vec<usize> = (0..count).filter(|&i| damaged[i]).collect();
         let mut corrupt = !damaged_slices.is_empty();
         if !corrupt

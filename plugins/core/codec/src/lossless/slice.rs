@@ -63,17 +63,6 @@ impl SliceJob<'_> {
         }
     }
 
-    /// Luma rows of a reference that the vectors and their filters reach.
-    fn rows_looked_at(&self, field: &Field) -> Range<usize> {
-        let rows = field.vectors.iter().map(|v| isize::from(v.y >> 2));
-        let (up, down) = rows.fold((0, 0), |(a, b): (isize, isize), y| (a.min(y), b.max(y)));
-        let last = (self.format.height as usize).saturating_sub(1);
-        // The filter takes 2 rows above and 3 below; vectors may point outside of the picture.
-        let first = self.top.saturating_add_signed(up - 2).min(last);
-        let end = (self.top + self.height.next_multiple_of(BLOCK)).saturating_add_signed(down + 4);
-        first..end.clamp(first + 1, last + 1)
-    }
-
     /// The motion-compensated references of plane `p`.
     fn predictions(&self, p: usize, g: &Geometry, fields: &[Field]) -> Vec<Sheet> {
         let kernels = Kernels::best();
@@ -223,10 +212,12 @@ pub(crate) fn decode_slice(
             job.height,
         )?);
     }
-    let looks_at_damage = fields
-        .iter()
-        .enumerate()
-        .any(|(r, f)| damaged(r, job.rows_looked_at(f)));
+    let looks_at_damage = fields.iter().enumerate().any(|(r, f)| {
+        damaged(
+            r,
+            f.rows_reached(job.top..job.top + job.height, job.format.height as usize),
+        )
+    });
     if looks_at_damage {
         let first = |p: usize| {
             job.predictions(p, &job.geometry(p).1, &fields)

@@ -194,20 +194,6 @@ impl SliceJob<'_> {
     }
 }
 
-/// Luma rows of a reference that vectors of a slice and their filters reach.
-pub(crate) fn rows_looked_at(field: &Field, rows: &Range<usize>, height: usize) -> Range<usize> {
-    let reach = field.vectors.iter().map(|v| isize::from(v.y >> 2));
-    let (up, down) = reach.fold((0, 0), |(a, b): (isize, isize), y| (a.min(y), b.max(y)));
-    let last = height.saturating_sub(1);
-    // The filter takes 2 rows above and 3 below; vectors may point outside of the picture.
-    let first = rows.start.saturating_add_signed(up - 2).min(last);
-    let end = rows
-        .end
-        .next_multiple_of(BLOCK)
-        .saturating_add_signed(down + 4);
-    first..end.clamp(first + 1, last + 1)
-}
-
 impl Coder {
     fn with<T>(&self, work: impl FnOnce(&mut Workspace) -> T) -> T {
         let lock = || self.idle.lock().unwrap_or_else(|e| e.into_inner());
@@ -372,7 +358,7 @@ impl Coder {
         if let Some(reference) = reference {
             let (width, height) = (job.format.width as usize, job.format.height as usize);
             let field = Field::read(&mut d, tables, width, job.rows.len())?;
-            looked_at = Some(rows_looked_at(&field, &job.rows, height));
+            looked_at = Some(field.rows_reached(job.rows.clone(), height));
             prediction = Some(compensated(job.format, &job.rows, &field, reference));
         }
         self.with(|w| {

@@ -1,5 +1,7 @@
 //! Motion vectors, their prediction, and how a slice's are coded.
 
+use std::ops::Range;
+
 use super::BLOCK;
 use crate::{
     CodecError, Result,
@@ -73,6 +75,19 @@ impl Field {
             return None;
         }
         self.vectors.get(y * 2 * self.columns + x).copied()
+    }
+
+    /// Luma rows of a reference of `height` rows that these vectors and their filters reach, if the
+    /// field is that of `rows`.
+    pub(crate) fn rows_reached(&self, rows: Range<usize>, height: usize) -> Range<usize> {
+        let reach = self.vectors.iter().map(|v| isize::from(v.y >> 2));
+        let (up, down) = reach.fold((0, 0), |(a, b): (isize, isize), y| (a.min(y), b.max(y)));
+        let last = height.saturating_sub(1);
+        // The filter takes 2 rows above and 3 below; vectors may point outside of the picture.
+        let first = rows.start.saturating_add_signed(up - 2).min(last);
+        let end = rows.start + rows.len().next_multiple_of(BLOCK);
+        let end = end.saturating_add_signed(down + 4);
+        first..end.clamp(first + 1, last + 1)
     }
 
     /// Sets the mode of a macroblock and its four vectors.
