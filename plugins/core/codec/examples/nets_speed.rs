@@ -1,6 +1,5 @@
-//! Speed of the networks for 1280x720: `nets_speed [MILLISECONDS [BANDS]]`.
-//! Times are those of the processor, each the mean over that many; with more than one band (and
-//! thread) they show what the bands compute twice.
+//! Speed of the networks for 1280x720: `nets_speed [MILLISECONDS]`.
+//! Times are those of the processor, each the mean over that many.
 
 use gstneural_codec::{
     Format, Picture,
@@ -61,7 +60,6 @@ fn trunk_macs(inputs: usize, blocks: usize) -> f64 {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ms = std::env::args().nth(1).map_or(Ok(1000.0), |a| a.parse())?;
-    let threads = std::env::args().nth(2).map_or(Ok(1), |a| a.parse())?;
     let (model, _) = Model::synthetic(1, SIZES)?;
     let level = Level::new(8)?;
     let mut picture = Picture::grey(FORMAT);
@@ -83,7 +81,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut workspace = AnalysisWorkspace::default();
             let analysis = mean(ms, || {
                 let (w, y) = (&mut workspace, &mut y[..]);
-                let done = encoder.analyse(&kernels, level, &picture, prediction, y, threads, w);
+                let done = encoder.analyse(&kernels, level, &picture, prediction, y, w);
                 assert!(done.is_ok());
             });
             let mut workspace = HyperAnalysisWorkspace::default();
@@ -117,7 +115,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut workspace = SynthesisWorkspace::default();
             let synthesis = mean(ms, || {
                 let (w, out) = (&mut workspace, &mut out);
-                let done = decoder.synthesise(&kernels, level, &q, prediction, out, threads, w);
+                let done = decoder.synthesise(&kernels, level, &q, prediction, out, w);
                 assert!(done.is_ok());
             });
             let positions = (ROWS * COLUMNS) as f64 / 1e6;

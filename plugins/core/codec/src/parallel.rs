@@ -35,26 +35,3 @@ pub(crate) fn map<T: Send>(n: usize, threads: usize, job: impl Fn(usize) -> T + 
     done.sort_by_key(|(i, _)| *i);
     done.into_iter().map(|(_, out)| out).collect()
 }
-
-/// Calls `job` for every item on up to `threads` threads, each item on one of them. A job that
-/// panics takes the caller down with it.
-pub(crate) fn each<T: Send>(items: &mut [T], threads: usize, job: impl Fn(&mut T) + Sync) {
-    if threads <= 1 || items.len() <= 1 {
-        return items.iter_mut().for_each(job);
-    }
-    let threads = threads.min(items.len());
-    let next = Mutex::new(items.iter_mut());
-    std::thread::scope(|s| {
-        let work = || {
-            loop {
-                let item = next.lock().unwrap_or_else(|e| e.into_inner()).next();
-                let Some(item) = item else { break };
-                job(item);
-            }
-        };
-        for _ in 1..threads {
-            s.spawn(work);
-        }
-        work();
-    });
-}

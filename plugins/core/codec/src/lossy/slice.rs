@@ -261,15 +261,7 @@ impl Coder {
         w.y.resize(rows * columns * n, 0);
         w.z.resize(z_rows * z_columns * HYPER, 0);
         let k = &self.kernels;
-        analysis.analyse(
-            k,
-            job.level,
-            source,
-            prediction,
-            &mut w.y,
-            1,
-            &mut w.analysis,
-        )?;
+        analysis.analyse(k, job.level, source, prediction, &mut w.y, &mut w.analysis)?;
         let bands = w.y.chunks(BAND_ROWS * columns * n);
         for (y, z) in bands.zip(w.z.chunks_mut(z_columns * HYPER)) {
             let size = [y.len() / (columns * n), columns];
@@ -332,7 +324,7 @@ impl Coder {
     ) -> Result<Picture> {
         let mut out = Picture::grey(slice_format(job.format, &job.rows));
         let (k, level) = (&self.kernels, job.level);
-        nets.synthesise(k, level, &w.q, prediction, &mut out, 1, &mut w.synthesis)?;
+        nets.synthesise(k, level, &w.q, prediction, &mut out, &mut w.synthesis)?;
         Ok(out)
     }
 

@@ -84,7 +84,6 @@ pub(super) fn hash(nets: &DecoderNets) -> Result<[u8; 32]> {
             &q,
             prediction.as_ref(),
             &mut picture,
-            1,
             &mut synthesis,
         )?;
         hash.update(picture.to_bytes());

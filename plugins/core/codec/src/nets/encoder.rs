@@ -1,8 +1,6 @@
 //! What only encoding computes: latents from samples, hyper-latents from latents. None of it is
 //! normative.
 
-use std::ops::Range;
-
 use super::{
     HYPER, Kernels, Kind, Level, PIXELS,
     decoder::{check_len, check_prediction},
@@ -13,7 +11,7 @@ use super::{
     load::{Loader, Shape},
     trunk::{Ends, Trunk, TrunkRows},
 };
-use crate::{Picture, Result, parallel};
+use crate::{Picture, Result};
 
 /// Fraction bits of latents before quantisation.
 const FRACTION: u32 = 6;
@@ -37,12 +35,6 @@ pub struct EncoderNets {
 /// Buffers of [`EncoderNets::analyse`].
 #[derive(Debug, Default)]
 pub struct AnalysisWorkspace {
-    bands: Vec<Band>,
-}
-
-/// Buffers of a band of rows.
-#[derive(Debug, Default)]
-struct Band {
     trunk: TrunkRows,
     source: Vec<i16>,
     prediction: Vec<i16>,
@@ -92,11 +84,10 @@ impl EncoderNets {
     }
 
     /// The latents of a picture in 1/64 units, `y`:
-    /// `[ceil(height / 16)][ceil(width / 16)][latents]`. The result does not depend on `threads`.
+    /// `[ceil(height / 16)][ceil(width / 16)][latents]`.
     ///
     /// # Errors
     /// As those of [`super::DecoderNets::synthesise`].
-    #[expect(clippy::too_many_arguments, reason = "inputs, outputs, buffers")]
     pub fn analyse(
         &self,
         kernels: &Kernels,
@@ -104,35 +95,24 @@ impl EncoderNets {
         picture: &Picture,
         prediction: Option<&Picture>,
         y: &mut [i32],
-        threads: usize,
         workspace: &mut AnalysisWorkspace,
     ) -> Result<()> {
         let (rows, columns) = layout::latent_size(picture)?;
         check_len("length of y", y.len(), rows * columns * self.latents)?;
         check_prediction(self.kind, prediction, picture)?;
-        // Bands of one row would compute most of their neighbours' rows again.
-        let count = threads.clamp(1, rows.div_ceil(2));
-        workspace.bands.resize_with(count, Band::default);
-        let mut rest = y;
-        let mut jobs = Vec::with_capacity(count);
-        for (i, band) in workspace.bands.iter_mut().enumerate() {
-            let range = i * rows / count..(i + 1) * rows / count;
-            let n = range.len() * columns * self.latents;
-            let (y, others) = std::mem::take(&mut rest).split_at_mut(n);
-            rest = others;
-            jobs.push(Analysis {
-                nets: self,
-                kernels,
-                level,
-                picture,
-                prediction,
-                columns,
-                range,
-                y,
-                band,
-            });
-        }
-        parallel::each(&mut jobs, threads, |job| job.run(rows));
+        let mut buffers = std::mem::take(&mut workspace.trunk);
+        let mut analysis = Analysis {
+            nets: self,
+            kernels,
+            level,
+            picture,
+            prediction,
+            columns,
+            y,
+            buffers: workspace,
+        };
+        analysis.run(rows, &mut buffers);
+        workspace.trunk = buffers;
         Ok(())
     }
 
@@ -204,7 +184,7 @@ impl EncoderNets {
     }
 }
 
-/// Analysis of a band of rows.
+/// Analysis of a picture.
 struct Analysis<'a> {
     nets: &'a EncoderNets,
     kernels: &'a Kernels,
@@ -213,49 +193,46 @@ struct Analysis<'a> {
     prediction: Option<&'a Picture>,
     /// Latents a row.
     columns: usize,
-    /// Rows of latents.
-    range: Range<usize>,
-    /// Latents of these rows.
     y: &'a mut [i32],
-    band: &'a mut Band,
+    buffers: &'a mut AnalysisWorkspace,
 }
 
 impl Analysis<'_> {
-    /// Computes the band of a picture of `rows` rows of latents.
-    fn run(&mut self, rows: usize) {
-        let columns = 2 * self.columns;
-        let band = &mut *self.band;
+    /// Computes a picture of `rows` rows of latents.
+    fn run(&mut self, rows: usize, trunk: &mut TrunkRows) {
+        let (nets, columns) = (self.nets, 2 * self.columns);
+        let buffers = &mut *self.buffers;
         // A row is used until the next one has passed all blocks.
-        let depth = self.nets.trunk.reach() + 2;
-        band.difference.resize(depth, columns, PIXELS);
-        band.source.resize(columns * PIXELS, 0);
-        band.prediction.resize(columns * PIXELS, 0);
-        band.direct.resize(self.columns * self.nets.latents, 0);
-        let mut buffers = std::mem::take(&mut band.trunk);
-        let range = 2 * self.range.start..2 * self.range.end;
-        let size = [2 * rows, columns];
-        let nets = self.nets;
+        let depth = nets.trunk.reach() + 2;
+        buffers.difference.resize(depth, columns, PIXELS);
+        buffers.source.resize(columns * PIXELS, 0);
+        buffers.prediction.resize(columns * PIXELS, 0);
+        buffers.direct.resize(self.columns * nets.latents, 0);
         nets.trunk
-            .run(self.kernels, &mut buffers, range, size, self);
-        self.band.trunk = buffers;
+            .run(self.kernels, trunk, [2 * rows, columns], self);
     }
 }
 
 impl Ends for Analysis<'_> {
     fn input(&mut self, row: usize, features: &mut [i16]) {
-        let (band, kernels) = (&mut *self.band, self.kernels);
+        let (buffers, kernels) = (&mut *self.buffers, self.kernels);
         let widths = layout::widths(self.picture);
-        (kernels.load)(layout::planes(self.picture), widths, row, &mut band.source);
-        let mut x: [&[i16]; 2] = [&band.source, &[]];
-        let difference = band.difference.row_mut(row);
+        (kernels.load)(
+            layout::planes(self.picture),
+            widths,
+            row,
+            &mut buffers.source,
+        );
+        let mut x: [&[i16]; 2] = [&buffers.source, &[]];
+        let difference = buffers.difference.row_mut(row);
         if let Some(prediction) = self.prediction {
             (kernels.load)(
                 layout::planes(prediction),
                 widths,
                 row,
-                &mut band.prediction,
+                &mut buffers.prediction,
             );
-            x[1] = &band.prediction;
+            x[1] = &buffers.prediction;
             (kernels.difference)(difference, x[0], x[1]);
         } else {
             difference.copy_from_slice(x[0]);
@@ -275,9 +252,9 @@ impl Ends for Analysis<'_> {
         if row.is_multiple_of(2) {
             return;
         }
-        let (band, nets) = (&mut *self.band, self.nets);
+        let (buffers, nets) = (&mut *self.buffers, self.nets);
         let n = self.columns * nets.latents;
-        let at = (row / 2 - self.range.start) * n;
+        let at = row / 2 * n;
         let y = &mut self.y[at..at + n];
         let run = Run {
             group: 0,
@@ -286,11 +263,11 @@ impl Ends for Analysis<'_> {
             stride: nets.latents,
         };
         let rows = row + 1;
-        let x = band.difference.grouped(row / 2, rows);
-        (self.kernels.dense_sums)(&nets.direct, run, x, &mut band.direct);
+        let x = buffers.difference.grouped(row / 2, rows);
+        (self.kernels.dense_sums)(&nets.direct, run, x, &mut buffers.direct);
         (self.kernels.dense_sums)(&nets.out, run, features.grouped(row / 2, rows), y);
         let (a, b) = (nets.direct.shift, nets.out.shift);
-        for (y, &direct) in y.iter_mut().zip(&band.direct) {
+        for (y, &direct) in y.iter_mut().zip(&buffers.direct) {
             *y = aligned(direct, a) + aligned(*y, b);
         }
     }

@@ -7,8 +7,8 @@
 //!
 //! Layers of a picture do not run one after the other: a row goes through all of them as soon as the
 //! rows that they need are there, which keeps what lies between in the cache (5 to 8 % faster than
-//! whole layers at 1280x720 with 32 MiB of cache). Threads take bands of rows, and compute the few
-//! rows between two bands both.
+//! whole layers at 1280x720 with 32 MiB of cache). Nothing here makes threads: slices are pictures of
+//! their own, and run beside each other.
 //!
 //! Decoding a frame takes [`DecoderNets::hyper`] and the entropy decoder for each group of latents
 //! in turn, then [`DecoderNets::synthesise`]. Encoding: [`EncoderNets::analyse`], and

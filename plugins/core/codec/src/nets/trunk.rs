@@ -1,8 +1,6 @@
 //! The residual blocks at 1/8 of the picture's size, which both directions have. Rows go through
 //! all blocks one after the other, so that what one block needs of the last is still in the cache.
 
-use std::ops::Range;
-
 use super::{
     Kernels,
     dense::{Dense, Run},
@@ -58,33 +56,28 @@ impl TrunkRows {
 }
 
 impl Trunk {
-    /// Rows before and after a band that it depends on.
+    /// Rows that come in before the first one goes out.
     pub(super) fn reach(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Computes the rows `band` of a picture of `rows` rows; what lies around the picture is zero
-    /// for each block.
+    /// Computes a picture of `rows` rows; what lies around it is zero for each block.
     pub(super) fn run(
         &self,
         kernels: &Kernels,
         buffers: &mut TrunkRows,
-        band: Range<usize>,
         [rows, columns]: [usize; 2],
         ends: &mut impl Ends,
     ) {
         buffers.resize(self, columns);
         let reach = self.reach();
         // Row `step` comes in, and row `step - n` of block `n` can be computed after it.
-        for step in band.start.saturating_sub(reach)..band.end + reach {
+        for step in 0..rows + reach {
             if let (true, Some(first)) = (step < rows, buffers.stages.first_mut()) {
                 ends.input(step, first.row_mut(step));
             }
             for (n, block) in self.blocks.iter().enumerate() {
-                // What the later blocks need of this one.
-                let left = reach - 1 - n;
-                let needed = band.start.saturating_sub(left)..(band.end + left).min(rows);
-                let Some(row) = step.checked_sub(n + 1).filter(|r| needed.contains(r)) else {
+                let Some(row) = step.checked_sub(n + 1).filter(|&r| r < rows) else {
                     continue;
                 };
                 let TrunkRows {
@@ -97,8 +90,7 @@ impl Trunk {
                     block.row(kernels, from, to, row, [rows, columns], filtered, expanded);
                 }
             }
-            let row = step.checked_sub(reach).filter(|r| band.contains(r));
-            if let (Some(row), Some(last)) = (row, buffers.stages.last()) {
+            if let (Some(row), Some(last)) = (step.checked_sub(reach), buffers.stages.last()) {
                 ends.output(row, last);
             }
         }

@@ -89,7 +89,7 @@ pub(super) fn spread(
 }
 
 /// Everything that the networks give for a picture.
-fn all(model: &Model, kernels: &Kernels, kind: Kind, threads: usize) -> impl PartialEq + use<> {
+fn all(model: &Model, kernels: &Kernels, kind: Kind) -> impl PartialEq + Send + use<> {
     let mut random = Xorshift(Xorshift::START);
     let (decoder, encoder) = (model.decoder(kind).unwrap(), model.encoder(kind).unwrap());
     let (mut hyper, mut synthesis) = (HyperWorkspace::default(), SynthesisWorkspace::default());
@@ -114,15 +114,7 @@ fn all(model: &Model, kernels: &Kernels, kind: Kind, threads: usize) -> impl Par
         let n = rows * columns * decoder.latents();
         let mut y = vec![0; n];
         encoder
-            .analyse(
-                kernels,
-                level,
-                &source,
-                prediction,
-                &mut y,
-                threads,
-                &mut analysis,
-            )
+            .analyse(kernels, level, &source, prediction, &mut y, &mut analysis)
             .unwrap();
         let z_len = rows.div_ceil(4) * columns.div_ceil(4) * HYPER;
         let mut z = vec![0; z_len];
@@ -134,15 +126,7 @@ fn all(model: &Model, kernels: &Kernels, kind: Kind, threads: usize) -> impl Par
         let spread = spread(decoder, kernels, level, size, &z, &q, &mut hyper);
         let mut out = Picture::grey(source.format);
         decoder
-            .synthesise(
-                kernels,
-                level,
-                &q,
-                prediction,
-                &mut out,
-                threads,
-                &mut synthesis,
-            )
+            .synthesise(kernels, level, &q, prediction, &mut out, &mut synthesis)
             .unwrap();
         results.push((y, z, spread, out));
     }
@@ -153,10 +137,15 @@ fn all(model: &Model, kernels: &Kernels, kind: Kind, threads: usize) -> impl Par
 fn neither_threads_nor_kernels_change_anything() {
     let (model, _) = Model::synthetic(1, SMALL).unwrap();
     for kind in Kind::ALL {
-        let want = all(&model, &Kernels::plain(), kind, 1);
+        let want = all(&model, &Kernels::plain(), kind);
         for kernels in Kernels::all() {
             for threads in [1, 2, 3, 7] {
-                let same = all(&model, &kernels, kind, threads) == want;
+                // As many slices at once, with the same networks.
+                let same = std::thread::scope(|s| {
+                    let run = || all(&model, &kernels, kind);
+                    let runs: Vec<_> = (0..threads).map(|_| s.spawn(run)).collect();
+                    runs.into_iter().all(|run| run.join().unwrap() == want)
+                });
                 assert!(same, "{} with {threads} threads", kernels.name());
             }
         }
@@ -197,7 +186,6 @@ fn a_missing_prediction_and_wrong_lengths_are_errors() {
             q,
             prediction,
             &mut out,
-            1,
             &mut workspace,
         )
     };
@@ -229,7 +217,7 @@ fn extreme_latents_are_clipped() {
             let mut out = picture(&mut Xorshift(Xorshift::START), 32, 32);
             let mut workspace = SynthesisWorkspace::default();
             let level = Level::new(31).unwrap();
-            nets.synthesise(&kernels, level, &q, None, &mut out, 1, &mut workspace)
+            nets.synthesise(&kernels, level, &q, None, &mut out, &mut workspace)
                 .unwrap();
             assert!(out.check(out.format).is_ok());
         }

@@ -287,7 +287,7 @@ fn networks_are_what_the_specification_says() {
         let mut workspace = AnalysisWorkspace::default();
         let w = &mut workspace;
         encoder
-            .analyse(&kernels, level, &source, prediction, &mut y, 2, w)
+            .analyse(&kernels, level, &source, prediction, &mut y, w)
             .unwrap();
         let want = to.analysis(&activations(&source), p.as_ref());
         assert!(
@@ -335,7 +335,7 @@ fn networks_are_what_the_specification_says() {
         let mut workspace = SynthesisWorkspace::default();
         let w = &mut workspace;
         decoder
-            .synthesise(&kernels, level, &q, prediction, &mut out, 2, w)
+            .synthesise(&kernels, level, &q, prediction, &mut out, w)
             .unwrap();
         let q = Grid {
             size: [5, 6, SMALL.latents()],
