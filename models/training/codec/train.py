@@ -25,6 +25,8 @@ SPEEDS = {"other": 1.0, "table": 5.0, "transform": 0.15}
 """Learning rates over the round's."""
 FROZEN = 0.35
 """The part of the first round in which the transform stays what it was."""
+RECOLOURED = 0.25
+"""The share of crops whose chroma is changed."""
 LATER = 0.4
 """The transform's in later rounds, when the hyperprior is no longer surprised."""
 
@@ -230,7 +232,7 @@ def main():
                 first = state["round"] == 1
                 speed = LATER if not first else 0.0 if progress < FROZEN else speed
             group["lr"] = rate * speed
-        found, picked = crops.sample(random, args.batch, args.patch)
+        found, picked = crops.sample(random, args.batch, args.patch, RECOLOURED)
         x, p = predictions(found, device)
         level = levels_of(known, picked, random).to(device)
         _, _, loss, _ = costs(net, x, p, level)
