@@ -50,6 +50,16 @@ pub enum Error {
     /// A frame size, format or option that this model cannot serve.
     #[error("{0}")]
     Unsupported(String),
+    /// A device that was asked for and cannot be had.
+    #[error(
+        "device={device} cannot be used: {reason}; it needs an NVIDIA GPU with its driver and ONNX Runtime with that provider (Python's onnxruntime-gpu; ORT_DYLIB_PATH says where), or use device=auto or device=cpu"
+    )]
+    Device {
+        /// Its name.
+        device: &'static str,
+        /// What the runtime says.
+        reason: String,
+    },
     /// ONNX Runtime refused or failed a run.
     #[error("inference failed: {0}")]
     Inference(String),

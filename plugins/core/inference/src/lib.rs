@@ -5,14 +5,17 @@
 
 #![deny(missing_docs)]
 
+mod device;
 mod engine;
 #[cfg(test)]
 mod engine_tests;
 mod error;
 mod graph;
+mod guard;
 mod info;
 mod load_control;
 mod model;
+mod narrow;
 mod onnx;
 mod pair;
 mod reach;
@@ -29,6 +32,7 @@ mod testing;
 mod tiles;
 mod upscaler;
 
+pub use device::{Device, Precision, Processor, gpu_is_there};
 pub use engine::{Engine, Item, Mode, Options, Previous, Report, Tile};
 pub use error::{Error, Result};
 pub use info::{Blend, Channels, Declared, KEYS, MAX_SCALE, sidecar};

@@ -1,17 +1,20 @@
 //! A model ready to be opened: graph rewritten, metadata complete.
 
 use std::{
+    borrow::Cow,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use crate::onnx::Message;
 use ort::{environment::Environment, session::Session, value::Tensor};
 
 use crate::{
+    device::{Placement, Processor},
     error::{Error, Result},
     graph::{self, Dim, Port},
     info::{self, Blend, Channels, Declared, MAX_SCALE},
+    narrow::narrow,
+    onnx::{Message, ModelProto},
     reach,
     rewrite::{self, Shuffle},
     runtime, session,
@@ -80,6 +83,10 @@ impl ModelInfo {
 pub struct Model {
     path: PathBuf,
     bytes: Option<Vec<u8>>,
+    /// The graph without what was rewritten for the CPU alone, if anything was.
+    portable: Option<Vec<u8>>,
+    /// Its own precision is half.
+    half: bool,
     environment: &'static Environment,
     input: Port,
     output: Port,
@@ -116,10 +123,7 @@ impl Model {
             .fold(0usize, usize::saturating_add);
         let graph = proto.graph.mut_or_insert_default();
         let external = graph::has_external_data(graph);
-        if !external {
-            rewrite::widen_half(graph);
-            rewrite::rewrite_prelu(graph);
-        }
+        let half = !external && rewrite::widen_half(graph);
         let [input] = <[Port; 1]>::try_from(graph::inputs(graph)).map_err(|ports| {
             format(format!(
                 "it has {} inputs; an upscaler has one (the image)",
@@ -152,6 +156,8 @@ impl Model {
         let mut model = Self {
             path: path.to_path_buf(),
             bytes: None,
+            portable: None,
+            half,
             environment,
             shuffle,
             info: ModelInfo {
@@ -182,10 +188,18 @@ impl Model {
             output,
         };
         if !external {
-            let bytes = proto
-                .write_to_bytes()
-                .map_err(|e| format(format!("it could not be rewritten: {e}")))?;
-            model.bytes = Some(bytes);
+            let written = |proto: &ModelProto| {
+                proto
+                    .write_to_bytes()
+                    .map_err(|e| format(format!("it could not be rewritten: {e}")))
+            };
+            let portable = written(&proto)?;
+            if rewrite::rewrite_prelu(proto.graph.mut_or_insert_default()) > 0 {
+                model.bytes = Some(written(&proto)?);
+                model.portable = Some(portable);
+            } else {
+                model.bytes = Some(portable);
+            }
         }
         model.try_out()?;
         let out_jump = model.shuffle().block as f64 / model.info.scale as f64;
@@ -216,8 +230,37 @@ impl Model {
         &self.info
     }
 
-    pub(crate) fn bytes(&self) -> Option<&[u8]> {
-        self.bytes.as_deref()
+    /// True if the model's own precision is half.
+    pub(crate) fn is_half(&self) -> bool {
+        self.half
+    }
+
+    /// The graph for a placement; None is the file itself, whose weights lie beside it.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it cannot be had in half precision.
+    pub(crate) fn graph_for(&self, placement: &Placement) -> Result<Option<Cow<'_, [u8]>>> {
+        let bytes = match placement.processor {
+            Processor::Cpu => self.bytes.as_deref(),
+            Processor::Cuda | Processor::TensorRt => {
+                self.portable.as_deref().or(self.bytes.as_deref())
+            }
+        };
+        // TensorRT chooses where half precision is taken by itself.
+        if !placement.half || placement.processor == Processor::TensorRt {
+            return Ok(bytes.map(Cow::Borrowed));
+        }
+        let format = |reason: String| Error::Format {
+            path: self.path.clone(),
+            reason,
+        };
+        let bytes = bytes.ok_or_else(|| {
+            format("weights in files of their own cannot be narrowed; use precision=fp32".into())
+        })?;
+        let mut proto = ModelProto::parse_from_bytes(bytes).map_err(|e| format(e.to_string()))?;
+        narrow(proto.graph.mut_or_insert_default(), true).map_err(&format)?;
+        let bytes = proto.write_to_bytes().map_err(|e| format(e.to_string()))?;
+        Ok(Some(Cow::Owned(bytes)))
     }
 
     pub(crate) fn environment(&self) -> &'static Environment {
@@ -259,7 +302,7 @@ impl Model {
 
     /// Runs the network on small constant images: finds the scale, the multiple and the range.
     fn try_out(&mut self) -> Result<()> {
-        let mut session = session::open(self, 1)?;
+        let mut session = session::open(self, &Placement::default(), 1)?;
         let missing = |path: &Path, key: &str, why: &str| Error::Metadata {
             path: info::sidecar(path),
             reason: format!("{why}: give the key \"{key}\" in [nnupscale]"),

@@ -137,7 +137,7 @@ fn widen_tensor(t: &mut TensorProto) -> bool {
 }
 
 /// The values of an f32 initializer.
-fn floats(t: &TensorProto) -> Option<Vec<f32>> {
+pub(crate) fn floats(t: &TensorProto) -> Option<Vec<f32>> {
     if t.data_type != ElementType::F32.to_onnx() {
         return None;
     }

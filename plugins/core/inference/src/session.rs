@@ -1,16 +1,21 @@
 //! One network at one fixed shape: tensors allocated and bound once, then run.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use half::f16;
 use ort::{
     environment::Environment,
-    session::{IoBinding, Session, builder::GraphOptimizationLevel},
+    session::{
+        IoBinding, Session,
+        builder::{GraphOptimizationLevel, SessionBuilder},
+    },
     value::{PrimitiveTensorElementType, Tensor},
 };
 
 use crate::{
+    device::{Placement, Processor},
     error::{Error, Result},
+    guard::{self, Fault},
     model::Model,
     tensor::{ElementType, Layout},
 };
@@ -40,8 +45,15 @@ impl Buffer {
 }
 
 /// Opens a session on the model's (rewritten) graph. `threads` = 0 leaves the number to the runtime.
-pub(crate) fn open(model: &Model, threads: usize) -> Result<Session> {
-    open_graph(model.environment(), model.path(), model.bytes(), threads)
+pub(crate) fn open(model: &Model, placement: &Placement, threads: usize) -> Result<Session> {
+    let graph = model.graph_for(placement)?;
+    open_graph(
+        model.environment(),
+        model.path(),
+        graph.as_deref(),
+        placement,
+        threads,
+    )
 }
 
 /// Opens a session on a graph in memory, or on the file where there is none.
@@ -49,10 +61,11 @@ pub(crate) fn open_graph(
     environment: &'static Environment,
     path: &Path,
     bytes: Option<&[u8]>,
+    placement: &Placement,
     threads: usize,
 ) -> Result<Session> {
-    let build = || -> std::result::Result<Session, String> {
-        let mut builder = Session::builder(environment)
+    let build = || -> std::result::Result<SessionBuilder, String> {
+        let builder = Session::builder(environment)
             .map_err(|e| e.to_string())?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(|e| e.to_string())?
@@ -61,21 +74,35 @@ pub(crate) fn open_graph(
             // Spinning workers would take the cores that the encoder needs between two frames.
             .with_intra_op_spinning(false)
             .map_err(|e| e.to_string())?;
-        let opened = match bytes {
-            Some(bytes) => builder.commit_from_memory(bytes),
-            None => builder.commit_from_file(path),
-        };
-        opened.map_err(|e| e.to_string())
+        Ok(builder)
     };
-    build().map_err(|reason| Error::Format {
-        path: path.to_path_buf(),
-        reason,
+    let mut builder = build().map_err(Error::Inference)?;
+    let providers = placement.providers();
+    if !providers.is_empty() {
+        builder = builder
+            .with_execution_providers(providers)
+            .map_err(|e| placement.error(e))?;
+    }
+    let opened = match bytes {
+        Some(bytes) => builder.commit_from_memory(bytes),
+        None => builder.commit_from_file(path),
+    };
+    opened.map_err(|e| match placement.processor {
+        Processor::Cpu => Error::Format {
+            path: path.to_path_buf(),
+            reason: e.to_string(),
+        },
+        // The file was tried on the CPU when it was loaded: it is not to blame.
+        _ => placement.error(e),
     })
 }
 
 /// A bound session. Shapes are NCHW here, whatever the network's layout is.
 #[derive(Debug)]
 pub(crate) struct NetSession {
+    model: Arc<Model>,
+    placement: Placement,
+    threads: usize,
     session: Session,
     binding: IoBinding,
     input: Buffer,
@@ -83,6 +110,7 @@ pub(crate) struct NetSession {
     layout: Layout,
     in_shape: [usize; 4],
     out_shape: [usize; 4],
+    spoilt: Option<Fault>,
     /// Planar f32 copies, used when the tensors are not planar f32 themselves.
     in_staging: Vec<f32>,
     out_staging: Vec<f32>,
@@ -91,12 +119,13 @@ pub(crate) struct NetSession {
 impl NetSession {
     /// Opens the model for inputs of `in_shape` and outputs of `out_shape` (N, C, H, W).
     pub fn new(
-        model: &Model,
+        model: Arc<Model>,
         in_shape: [usize; 4],
         out_shape: [usize; 4],
+        placement: Placement,
         threads: usize,
     ) -> Result<Self> {
-        let session = open(model, threads)?;
+        let session = open(&model, &placement, threads)?;
         let layout = model.info().layout;
         let arrange = |[n, c, h, w]: [usize; 4]| match layout {
             Layout::Nchw => [n, c, h, w],
@@ -130,6 +159,10 @@ impl NetSession {
         Ok(Self {
             in_staging: staging(in_element, in_shape),
             out_staging: staging(out_element, out_shape),
+            spoilt: None,
+            model,
+            placement,
+            threads,
             session,
             binding,
             input,
@@ -138,6 +171,11 @@ impl NetSession {
             in_shape,
             out_shape,
         })
+    }
+
+    /// Where it runs.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
     }
 
     /// N, C, H, W of the output.
@@ -156,8 +194,48 @@ impl NetSession {
         }
     }
 
+    /// What was filled in.
+    fn filled(&self) -> Result<&[f32]> {
+        if !self.in_staging.is_empty() {
+            return Ok(&self.in_staging);
+        }
+        match &self.input {
+            Buffer::F32(t) => Ok(t.extract_tensor().1),
+            _ => Err(Error::Inference("input without a staging buffer".into())),
+        }
+    }
+
     /// Runs the network on what [`Self::input`] holds.
+    ///
+    /// A result that half precision spoilt is thrown away: the network is opened again in single
+    /// precision, for good, and run once more.
     pub fn run(&mut self) -> Result<()> {
+        self.run_once()?;
+        if !self.placement.half {
+            return Ok(());
+        }
+        let white = self.model.info().white;
+        let Some(fault) = guard::check(self.filled()?, self.output()?, white) else {
+            return Ok(());
+        };
+        let single = Placement {
+            half: false,
+            ..self.placement.clone()
+        };
+        let (model, shapes) = (self.model.clone(), (self.in_shape, self.out_shape));
+        let mut other = Self::new(model, shapes.0, shapes.1, single, self.threads)?;
+        other.input()?.copy_from_slice(self.filled()?);
+        other.spoilt = Some(fault);
+        *self = other;
+        self.run_once()
+    }
+
+    /// What half precision spoilt, if it did and was left for single precision.
+    pub fn spoilt(&self) -> Option<Fault> {
+        self.spoilt
+    }
+
+    fn run_once(&mut self) -> Result<()> {
         if !self.in_staging.is_empty() {
             let (shape, layout, from) = (self.in_shape, self.layout, &self.in_staging);
             match &mut self.input {
@@ -245,6 +323,60 @@ fn unpack<T: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{load, net};
+
+    /// Runs noise through a network that is placed somewhere.
+    fn run(placement: Placement) -> Result<Vec<f32>> {
+        let model = load(&net());
+        let (inputs, outputs) = ([1, 1, 24, 32], model.output_shape(1, 32, 24));
+        let mut session = NetSession::new(model, inputs, outputs, placement, 1)?;
+        for (i, v) in session.input()?.iter_mut().enumerate() {
+            *v = (i * 37 % 101) as f32 / 101.0;
+        }
+        session.run()?;
+        Ok(session.output()?.to_vec())
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_an_error_that_says_what_to_do() {
+        if crate::gpu_is_there() {
+            eprintln!("there is a GPU here");
+            return;
+        }
+        for processor in [Processor::Cuda, Processor::TensorRt] {
+            let placement = Placement {
+                processor,
+                ..Placement::default()
+            };
+            let e = run(placement).unwrap_err().to_string();
+            let device = format!("device={}", processor.name());
+            assert!(e.contains(&device) && e.contains("device=auto"), "{e}");
+        }
+    }
+
+    /// The graph that GPUs get, here run by the CPU's provider, which widens it again where it must.
+    #[test]
+    fn the_half_graph_computes_the_same_but_for_rounding() {
+        let model = load(&net());
+        let half = Placement {
+            processor: Processor::Cuda,
+            half: true,
+            ..Placement::default()
+        };
+        let graph = model.graph_for(&half).unwrap().unwrap().into_owned();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("half.onnx");
+        let environment = model.environment();
+        let cpu = Placement::default();
+        let mut session = open_graph(environment, &path, Some(&graph), &cpu, 1).unwrap();
+        let values: Vec<f32> = (0..24 * 32).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
+        let tensor = Tensor::from_array(([1, 1, 24, 32], values)).unwrap();
+        let outputs = session.run(ort::inputs![model.input_name() => tensor]).unwrap();
+        let found = outputs[model.output_name()].try_extract_tensor::<f32>().unwrap().1;
+        let wanted = run(Placement::default()).unwrap();
+        let worst = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+        assert!(worst > 0.0 && worst < 4e-3, "{worst}");
+    }
 
     #[test]
     fn channels_last_round_trip() {

@@ -180,3 +180,13 @@ pub(crate) fn net() -> Builder {
         .conv("b", "c", [4, 8, 5, 5], 1, 0.1)
         .shuffle("c", "output", 2, true)
 }
+
+/// A model of the built graph, whose white is 1.
+pub(crate) fn load(b: &Builder) -> std::sync::Arc<crate::Model> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("net.onnx");
+    std::fs::write(&path, b.bytes()).unwrap();
+    std::fs::write(dir.path().join("net.modelinfo"), "[nnupscale]\nrange=0,1\n").unwrap();
+    let anchor = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("x");
+    crate::Model::load(&path, &crate::runtime::roots(&anchor)).unwrap()
+}
