@@ -389,6 +389,11 @@ fn errors_say_what_where_and_what_to_do() {
         ("model=no-such-model", 64, "no-such-model"),
         ("model=/nowhere/x.onnx", 64, "/nowhere/x.onnx"),
         (&*format!("model={MODEL} device=cuda"), 64, "device=cpu"),
+        (
+            &*format!("model={MODEL} device=tensorrt"),
+            64,
+            "onnxruntime-gpu",
+        ),
         (&*format!("model={MODEL} precision=fp16"), 64, "precision"),
     ] {
         let e = run(properties, width);

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use ort::ep::{self, ExecutionProviderDispatch};
 
-use crate::error::{Error, Result};
+use crate::{
+    bound,
+    error::{Error, Result},
+};
 
 /// What runs a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,6 +85,8 @@ impl Device {
             },
             gpu_memory: self.gpu_memory,
             engine_cache: self.engine_cache.clone(),
+            stream: None,
+            graph: false,
         };
         let mut found = match self.processor {
             Some(processor) => vec![on(processor)],
@@ -91,7 +96,8 @@ impl Device {
         found.retain(|p| !(p.half && p.processor == Processor::Cpu));
         if found.is_empty() {
             return Err(Error::Unsupported(
-                "half precision (fp16) is for GPUs; the CPU runs networks in single precision".into(),
+                "half precision (fp16) is for GPUs; the CPU runs networks in single precision"
+                    .into(),
             ));
         }
         Ok(found)
@@ -106,6 +112,10 @@ pub(crate) struct Placement {
     pub half: bool,
     pub gpu_memory: Option<usize>,
     pub engine_cache: Option<PathBuf>,
+    /// The `CUstream` that all work is queued in; it outlives the session. None: the provider's own.
+    pub stream: Option<usize>,
+    /// Replay runs as a CUDA graph: shapes and addresses never change then.
+    pub graph: bool,
 }
 
 impl Placement {
@@ -124,6 +134,12 @@ impl Placement {
             if let Some(limit) = self.gpu_memory {
                 cuda = cuda.with_memory_limit(limit);
             }
+            if self.graph {
+                cuda = cuda.with_cuda_graph(true);
+            }
+            if let Some(stream) = self.stream {
+                cuda = bound::cuda_on(cuda, stream);
+            }
             cuda.build().error_on_failure()
         };
         match self.processor {
@@ -141,6 +157,9 @@ impl Placement {
                         .with_timing_cache(true)
                         .with_timing_cache_path(&folder);
                 }
+                if let Some(stream) = self.stream {
+                    tensorrt = bound::tensorrt_on(tensorrt, stream);
+                }
                 vec![tensorrt.build().error_on_failure(), cuda()]
             }
         }
@@ -155,9 +174,9 @@ impl Placement {
     }
 }
 
-/// True if the driver of an NVIDIA GPU is loaded.
+/// True if the driver of an NVIDIA GPU runs and sees one.
 pub fn gpu_is_there() -> bool {
-    std::path::Path::new("/proc/driver/nvidia/version").exists()
+    gstneural_cuda::available().is_ok()
 }
 
 #[cfg(test)]

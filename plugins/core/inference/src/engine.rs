@@ -126,6 +126,75 @@ struct Job {
     lane: usize,
 }
 
+/// How a model is applied to frames of one size and format, wherever it runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub route: Route,
+    pub xs: Axis,
+    pub ys: Axis,
+    pub batch: usize,
+    /// N, C, H, W.
+    pub in_shape: [usize; 4],
+    pub out_shape: [usize; 4],
+}
+
+impl Plan {
+    /// # Errors
+    /// [`Error::Unsupported`] for sizes or tiles that cannot be.
+    pub fn new(
+        model: &Model,
+        options: &Options,
+        format: PixelFormat,
+        width: usize,
+        height: usize,
+    ) -> Result<Self> {
+        let info = model.info();
+        let align = (info.multiple, info.alignment);
+        if width == 0 || height == 0 {
+            return Err(Error::Unsupported("a frame without pixels".into()));
+        }
+        let family = format.info().family;
+        let route = Route::new(options.mode, family, info.channels);
+        let overlap = options.overlap.unwrap_or(info.overlap);
+        let overlap = overlap.next_multiple_of(info.alignment);
+        let (tile, exact) = match (info.fixed_size, options.tile) {
+            (Some(size), _) => (Some(size), true),
+            (None, Tile::Whole) => (None, false),
+            (None, Tile::Size(n)) => {
+                let side = n.max(1) + 2 * overlap;
+                (Some((side, side)), false)
+            }
+            (None, Tile::Auto) => {
+                let bytes = info.bytes_per_pixel * options.batch.max(1);
+                (
+                    automatic(
+                        width,
+                        height,
+                        bytes,
+                        options.memory_limit,
+                        overlap,
+                        info.alignment,
+                    ),
+                    false,
+                )
+            }
+        };
+        let xs = Axis::new(width, tile.map(|t| t.0), overlap, align, exact)?;
+        let ys = Axis::new(height, tile.map(|t| t.1), overlap, align, exact)?;
+        let batch = info.fixed_batch.unwrap_or(options.batch.max(1));
+        let in_shape = [batch, model.input_channels(), ys.tile, xs.tile];
+        let out_shape = model.output_shape(batch, xs.tile, ys.tile);
+        Ok(Self {
+            route,
+            xs,
+            ys,
+            batch,
+            in_shape,
+            out_shape,
+        })
+    }
+}
+
 /// A model opened for one frame size and format.
 #[derive(Debug)]
 pub struct Engine {
@@ -164,42 +233,15 @@ impl Engine {
         width: usize,
         height: usize,
     ) -> Result<Self> {
-        let info = model.info();
-        let (scale, align) = (info.scale, (info.multiple, info.alignment));
-        if width == 0 || height == 0 {
-            return Err(Error::Unsupported("a frame without pixels".into()));
-        }
-        let family = format.info().family;
-        let route = Route::new(options.mode, family, info.channels);
-        let overlap = options.overlap.unwrap_or(info.overlap);
-        let overlap = overlap.next_multiple_of(info.alignment);
-        let (tile, exact) = match (info.fixed_size, options.tile) {
-            (Some(size), _) => (Some(size), true),
-            (None, Tile::Whole) => (None, false),
-            (None, Tile::Size(n)) => {
-                let side = n.max(1) + 2 * overlap;
-                (Some((side, side)), false)
-            }
-            (None, Tile::Auto) => {
-                let bytes = info.bytes_per_pixel * options.batch.max(1);
-                (
-                    automatic(
-                        width,
-                        height,
-                        bytes,
-                        options.memory_limit,
-                        overlap,
-                        info.alignment,
-                    ),
-                    false,
-                )
-            }
-        };
-        let xs = Axis::new(width, tile.map(|t| t.0), overlap, align, exact)?;
-        let ys = Axis::new(height, tile.map(|t| t.1), overlap, align, exact)?;
-        let batch = info.fixed_batch.unwrap_or(options.batch.max(1));
-        let in_shape = [batch, model.input_channels(), ys.tile, xs.tile];
-        let out_shape = model.output_shape(batch, xs.tile, ys.tile);
+        let Plan {
+            route,
+            xs,
+            ys,
+            batch,
+            in_shape,
+            out_shape,
+        } = Plan::new(&model, options, format, width, height)?;
+        let scale = model.info().scale;
         let (net, passed_over) = open(&model, in_shape, out_shape, options)?;
         let (out_w, out_h) = (width * scale, height * scale);
         let luma = (route == Route::LumaOfRgb)
@@ -278,10 +320,7 @@ impl Engine {
 
     /// What became of a result in half precision, if it was given up for single.
     pub fn spoilt(&self) -> Option<&'static str> {
-        self.net.spoilt().map(|fault| match fault {
-            Fault::NotFinite => "values that are no numbers",
-            Fault::Black => "a black picture",
-        })
+        self.net.spoilt().map(Fault::name)
     }
 
     /// Tiles of one frame.
@@ -573,7 +612,13 @@ fn open(
     let gpu = gpu_is_there();
     let mut passed_over = None;
     for placement in options.device.candidates(model.is_half(), gpu)? {
-        match NetSession::new(model.clone(), in_shape, out_shape, placement, options.threads) {
+        match NetSession::new(
+            model.clone(),
+            in_shape,
+            out_shape,
+            placement,
+            options.threads,
+        ) {
             Ok(net) => return Ok((net, passed_over)),
             Err(e) if passed_over.is_none() => passed_over = Some(e),
             Err(e) => return Err(e),

@@ -63,12 +63,38 @@ pub enum Error {
     /// ONNX Runtime refused or failed a run.
     #[error("inference failed: {0}")]
     Inference(String),
+    /// CUDA is missing, or a device refused.
+    #[error(transparent)]
+    Cuda(#[from] gstneural_cuda::Error),
     /// The pixel kernels refused a frame.
     #[error(transparent)]
     Pixels(#[from] PixelError),
 }
 
 impl Error {
+    /// True if a device's memory was not enough.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::Cuda(gstneural_cuda::Error::OutOfMemory { .. }) => true,
+            // What ONNX Runtime's arena and CUDA's libraries say of it.
+            Self::Inference(reason) | Self::Device { reason, .. } => {
+                let reason = reason.to_lowercase();
+                ["out of memory", "failed to allocate memory", "alloc_failed"]
+                    .iter()
+                    .any(|text| reason.contains(text))
+            }
+            _ => false,
+        }
+    }
+
+    /// An [`Error::Device`] for a machine without a GPU.
+    pub fn no_gpu(processor: crate::Processor) -> Self {
+        Self::Device {
+            device: processor.name(),
+            reason: "there is no NVIDIA GPU, or its driver is not loaded".into(),
+        }
+    }
+
     /// An [`Error::Inference`] from a message of the runtime.
     pub(crate) fn inference(e: impl std::fmt::Display) -> Self {
         Self::Inference(e.to_string())

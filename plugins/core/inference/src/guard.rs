@@ -12,6 +12,16 @@ pub(crate) enum Fault {
     Black,
 }
 
+impl Fault {
+    /// What users read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotFinite => "values that are no numbers",
+            Self::Black => "a black picture",
+        }
+    }
+}
+
 /// Share of white below which a picture counts as black.
 const BLACK: f32 = 1.0 / 512.0;
 /// Share of white that the mean of a picture has to have before a black result is odd.
@@ -56,6 +66,9 @@ mod tests {
         let black = [0f32; 256];
         assert_eq!(check(&lit, &black, 1.0), Some(Fault::Black));
         assert_eq!(check(&dark, &black, 1.0), None, "it was black before");
-        assert_eq!(check(&lit.map(|v| v * 255.0), &[0.4; 256], 255.0), Some(Fault::Black));
+        assert_eq!(
+            check(&lit.map(|v| v * 255.0), &[0.4; 256], 255.0),
+            Some(Fault::Black)
+        );
     }
 }

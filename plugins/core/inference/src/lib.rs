@@ -5,11 +5,13 @@
 
 #![deny(missing_docs)]
 
+mod bound;
 mod device;
 mod engine;
 #[cfg(test)]
 mod engine_tests;
 mod error;
+pub mod gpu;
 mod graph;
 mod guard;
 mod info;

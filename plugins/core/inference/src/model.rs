@@ -235,11 +235,15 @@ impl Model {
         self.half
     }
 
-    /// The graph for a placement; None is the file itself, whose weights lie beside it.
+    /// The graph for a placement; `keep_ports` as in [`narrow`]. None is the file itself, whose weights lie beside it.
     ///
     /// # Errors
     /// [`Error::Format`] if it cannot be had in half precision.
-    pub(crate) fn graph_for(&self, placement: &Placement) -> Result<Option<Cow<'_, [u8]>>> {
+    pub(crate) fn graph_for(
+        &self,
+        placement: &Placement,
+        keep_ports: bool,
+    ) -> Result<Option<Cow<'_, [u8]>>> {
         let bytes = match placement.processor {
             Processor::Cpu => self.bytes.as_deref(),
             Processor::Cuda | Processor::TensorRt => {
@@ -258,7 +262,7 @@ impl Model {
             format("weights in files of their own cannot be narrowed; use precision=fp32".into())
         })?;
         let mut proto = ModelProto::parse_from_bytes(bytes).map_err(|e| format(e.to_string()))?;
-        narrow(proto.graph.mut_or_insert_default(), true).map_err(&format)?;
+        narrow(proto.graph.mut_or_insert_default(), keep_ports).map_err(&format)?;
         let bytes = proto.write_to_bytes().map_err(|e| format(e.to_string()))?;
         Ok(Some(Cow::Owned(bytes)))
     }

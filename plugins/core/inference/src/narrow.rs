@@ -57,14 +57,28 @@ pub(crate) fn narrow(graph: &mut GraphProto, keep_ports: bool) -> Result<(), Str
             }
             let inner = format!("{}/half", v.name);
             for n in &mut graph.node {
-                let names = if is_input { &mut n.input } else { &mut n.output };
-                names.iter_mut().filter(|o| **o == v.name).for_each(|o| o.clone_from(&inner));
+                let names = if is_input {
+                    &mut n.input
+                } else {
+                    &mut n.output
+                };
+                names
+                    .iter_mut()
+                    .filter(|o| **o == v.name)
+                    .for_each(|o| o.clone_from(&inner));
                 // A result may be used inside as well.
                 if !is_input {
-                    n.input.iter_mut().filter(|o| **o == v.name).for_each(|o| o.clone_from(&inner));
+                    n.input
+                        .iter_mut()
+                        .filter(|o| **o == v.name)
+                        .for_each(|o| o.clone_from(&inner));
                 }
             }
-            let (from, to) = if is_input { (&v.name, &inner) } else { (&inner, &v.name) };
+            let (from, to) = if is_input {
+                (&v.name, &inner)
+            } else {
+                (&inner, &v.name)
+            };
             let cast = cast(from, to, if is_input { half } else { single });
             if is_input {
                 graph.node.insert(0, cast);
@@ -105,7 +119,11 @@ fn narrow_tensor(t: &mut TensorProto) -> Result<(), String> {
         return Ok(());
     };
     let halves: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
-    if let Some((_, v)) = halves.iter().zip(&values).find(|(h, v)| h.is_infinite() && v.is_finite()) {
+    if let Some((_, v)) = halves
+        .iter()
+        .zip(&values)
+        .find(|(h, v)| h.is_infinite() && v.is_finite())
+    {
         return Err(format!(
             "the weights of \"{}\" reach {v}, half precision ends at 65504; use precision=fp32",
             t.name
@@ -138,8 +156,14 @@ mod tests {
         let mut b = net();
         narrow(b.graph(), false).unwrap();
         assert!(b.graph().node.iter().all(|n| n.op_type != "Cast"));
-        assert_eq!(crate::graph::inputs(b.graph())[0].element, Some(ElementType::F16));
-        assert_eq!(crate::graph::outputs(b.graph())[0].element, Some(ElementType::F16));
+        assert_eq!(
+            crate::graph::inputs(b.graph())[0].element,
+            Some(ElementType::F16)
+        );
+        assert_eq!(
+            crate::graph::outputs(b.graph())[0].element,
+            Some(ElementType::F16)
+        );
     }
 
     #[test]

@@ -195,7 +195,13 @@ impl PairSession {
         threads: usize,
     ) -> Result<Self> {
         model.check_size(width, height)?;
-        let session = session::open_graph(model.environment, &model.path, None, &Placement::default(), threads)?;
+        let session = session::open_graph(
+            model.environment,
+            &model.path,
+            None,
+            &Placement::default(),
+            threads,
+        )?;
         let tensor = || {
             Tensor::<f32>::new(session.allocator(), [1, 3, height, width]).map_err(Error::inference)
         };

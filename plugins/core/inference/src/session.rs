@@ -46,7 +46,7 @@ impl Buffer {
 
 /// Opens a session on the model's (rewritten) graph. `threads` = 0 leaves the number to the runtime.
 pub(crate) fn open(model: &Model, placement: &Placement, threads: usize) -> Result<Session> {
-    let graph = model.graph_for(placement)?;
+    let graph = model.graph_for(placement, true)?;
     open_graph(
         model.environment(),
         model.path(),
@@ -54,6 +54,13 @@ pub(crate) fn open(model: &Model, placement: &Placement, threads: usize) -> Resu
         placement,
         threads,
     )
+}
+
+/// As [`open`], but a graph in half precision has ports in half precision too.
+pub(crate) fn open_bare(model: &Model, placement: &Placement) -> Result<Session> {
+    let graph = model.graph_for(placement, false)?;
+    let (environment, path) = (model.environment(), model.path());
+    open_graph(environment, path, graph.as_deref(), placement, 0)
 }
 
 /// Opens a session on a graph in memory, or on the file where there is none.
@@ -363,18 +370,29 @@ mod tests {
             half: true,
             ..Placement::default()
         };
-        let graph = model.graph_for(&half).unwrap().unwrap().into_owned();
+        let graph = model.graph_for(&half, true).unwrap().unwrap().into_owned();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("half.onnx");
         let environment = model.environment();
         let cpu = Placement::default();
         let mut session = open_graph(environment, &path, Some(&graph), &cpu, 1).unwrap();
-        let values: Vec<f32> = (0..24 * 32).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
+        let values: Vec<f32> = (0..24 * 32)
+            .map(|i| (i * 37 % 101) as f32 / 101.0)
+            .collect();
         let tensor = Tensor::from_array(([1, 1, 24, 32], values)).unwrap();
-        let outputs = session.run(ort::inputs![model.input_name() => tensor]).unwrap();
-        let found = outputs[model.output_name()].try_extract_tensor::<f32>().unwrap().1;
+        let outputs = session
+            .run(ort::inputs![model.input_name() => tensor])
+            .unwrap();
+        let found = outputs[model.output_name()]
+            .try_extract_tensor::<f32>()
+            .unwrap()
+            .1;
         let wanted = run(Placement::default()).unwrap();
-        let worst = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+        let worst = found
+            .iter()
+            .zip(&wanted)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0f32, f32::max);
         assert!(worst > 0.0 && worst < 4e-3, "{worst}");
     }
 

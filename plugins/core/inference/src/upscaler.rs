@@ -66,6 +66,33 @@ pub struct Frame<'a> {
     pub previous: Option<Previous<'a>>,
 }
 
+/// Says what cannot be compared.
+pub(crate) fn check_compare(
+    model: &Model,
+    compare_model: Option<&Arc<Model>>,
+    compare: Compare,
+    format: PixelFormat,
+    width: usize,
+) -> Result<()> {
+    if let Some(other) = compare_model {
+        let (a, b) = (other.info(), model.info());
+        if a.scale != b.scale || a.window != 1 {
+            return Err(Error::Unsupported(format!(
+                "compare-model {} (x{}, {} frames) does not fit {} (x{}); it needs the same scale and one frame",
+                a.name, a.scale, a.window, b.name, b.scale
+            )));
+        }
+    }
+    let out_w = width * model.info().scale;
+    let subsampled = format.info().components.iter().any(|c| c.sub_w > 0);
+    if compare == Compare::Side && subsampled && out_w % 2 != 0 {
+        return Err(Error::Unsupported(format!(
+            "compare=side needs an even output width with subsampled chroma, this one is {out_w}"
+        )));
+    }
+    Ok(())
+}
+
 /// Turns frames into larger frames.
 #[derive(Debug)]
 pub struct Upscaler {
@@ -99,21 +126,7 @@ impl Upscaler {
     ) -> Result<Self> {
         let scale = model.info().scale;
         let (out_w, out_h) = (width * scale, height * scale);
-        if let Some(other) = &compare_model {
-            let (a, b) = (other.info(), model.info());
-            if a.scale != b.scale || a.window != 1 {
-                return Err(Error::Unsupported(format!(
-                    "compare-model {} (x{}, {} frames) does not fit {} (x{}); it needs the same scale and one frame",
-                    a.name, a.scale, a.window, b.name, b.scale
-                )));
-            }
-        }
-        let subsampled = format.info().components.iter().any(|c| c.sub_w > 0);
-        if options.compare == Compare::Side && subsampled && out_w % 2 != 0 {
-            return Err(Error::Unsupported(format!(
-                "compare=side needs an even output width with subsampled chroma, this one is {out_w}"
-            )));
-        }
+        check_compare(&model, compare_model.as_ref(), options.compare, format, width)?;
         let comparing = options.compare != Compare::Off;
         let open = |m| Engine::new(m, &options.engine, format, color, width, height);
         let buffer = || FrameBuf::new(format, out_w, out_h, color);

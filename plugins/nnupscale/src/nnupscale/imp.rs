@@ -21,7 +21,9 @@ use gst_base::{
         prelude::*,
     },
 };
-use gstneural_inference::{LoadControl, Model, ModelStore, Upscaler, runtime};
+use gstneural_inference::{
+    Error, LoadControl, Model, ModelStore, Processor, Upscaler, gpu_is_there, runtime,
+};
 
 use super::{
     caps::{self, Factors},
@@ -276,13 +278,26 @@ impl BaseTransformImpl for NnUpscale {
             gst::element_imp_error!(self, gst::StreamError::Format, ["{e}"]);
             gst::loggable_error!(CAT, "{e}")
         })?;
-        let (tw, th) = upscaler.engine().tile_size();
+        let engine = upscaler.engine();
+        let (tw, th) = engine.tile_size();
+        let (device, precision) = (engine.processor().name(), precision_name(engine.is_half()));
         gst::info!(
             CAT,
             imp = self,
-            "{} tiles of {tw}x{th}",
-            upscaler.engine().tiles()
+            "{} tiles of {tw}x{th} on {device} in {precision}",
+            engine.tiles()
         );
+        if let Some(reason) = engine.passed_over() {
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::NotFound,
+                ["the network runs on the CPU, not on the GPU that is there: {reason}"]
+            );
+        }
+        let mut counters = lock(&self.counters);
+        counters.total.device = device.to_owned();
+        counters.total.precision = precision.to_owned();
+        drop(counters);
         let fps = in_info.fps();
         let frame_duration = if fps.numer() > 0 {
             Duration::from_secs_f64(f64::from(fps.denom()) / f64::from(fps.numer()))
@@ -442,21 +457,24 @@ impl BaseTransformImpl for NnUpscale {
     }
 }
 
+/// The name that `stats` has for a precision.
+pub(super) fn precision_name(half: bool) -> &'static str {
+    if half { "fp16" } else { "fp32" }
+}
+
+/// Says before anything is loaded what cannot be.
 fn check_device(settings: &Settings) -> Result<(), gst::ErrorMessage> {
-    if matches!(settings.device, Device::Cuda | Device::TensorRt) {
-        return Err(gst::error_msg!(
-            gst::LibraryError::Settings,
-            [
-                "device={:?} is not available: this build runs networks on the CPU; use device=auto or device=cpu",
-                settings.device
-            ]
-        ));
+    let refuse = |text: String| Err(gst::error_msg!(gst::LibraryError::Settings, ["{text}"]));
+    let gpu = gpu_is_there();
+    if let Some(processor @ (Processor::Cuda | Processor::TensorRt)) = settings.place().processor
+        && !gpu
+    {
+        return refuse(Error::no_gpu(processor).to_string());
     }
-    if settings.precision == Precision::Fp16 {
-        return Err(gst::error_msg!(
-            gst::LibraryError::Settings,
-            ["precision=fp16 is for GPUs; use precision=auto or precision=fp32 on the CPU"]
-        ));
+    if settings.precision == Precision::Fp16 && (!gpu || settings.device == Device::Cpu) {
+        return refuse(
+            "precision=fp16 is for GPUs; use precision=auto or precision=fp32 on the CPU".into(),
+        );
     }
     Ok(())
 }

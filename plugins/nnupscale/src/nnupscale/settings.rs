@@ -3,7 +3,9 @@
 use std::sync::LazyLock;
 
 use gst::{glib, prelude::*};
-use gstneural_inference::{Compare, Mode, Options, Tile, UpscalerOptions};
+use gstneural_inference::{
+    Compare, Device as Place, Mode, Options, Precision as Format, Processor, Tile, UpscalerOptions,
+};
 use gstneural_pixels::Filter;
 
 const DEFAULT_MODEL: &str = "luma-x2";
@@ -170,6 +172,7 @@ pub(super) struct Settings {
     pub split_pos: f64,
     pub engine_cache_dir: Option<String>,
     pub memory_limit_mb: u32,
+    pub gpu_memory_limit_mb: u32,
     pub stats_interval_ns: u64,
 }
 
@@ -198,16 +201,39 @@ impl Default for Settings {
             split_pos: DEFAULT_SPLIT,
             engine_cache_dir: None,
             memory_limit_mb: 512,
+            gpu_memory_limit_mb: 0,
             stats_interval_ns: 0,
         }
     }
 }
 
 impl Settings {
+    /// Where the network is to run.
+    pub fn place(&self) -> Place {
+        Place {
+            processor: match self.device {
+                Device::Auto => None,
+                Device::Cpu => Some(Processor::Cpu),
+                Device::Cuda => Some(Processor::Cuda),
+                Device::TensorRt => Some(Processor::TensorRt),
+            },
+            id: self.device_id,
+            precision: match self.precision {
+                Precision::Auto => Format::Auto,
+                Precision::Fp32 => Format::Single,
+                Precision::Fp16 => Format::Half,
+            },
+            gpu_memory: (self.gpu_memory_limit_mb > 0)
+                .then_some((self.gpu_memory_limit_mb as usize) << 20),
+            engine_cache: self.engine_cache_dir.as_ref().map(Into::into),
+        }
+    }
+
     /// The choices for the engine.
     pub fn upscaler_options(&self) -> UpscalerOptions {
         UpscalerOptions {
             engine: Options {
+                device: self.place(),
                 threads: self.threads as usize,
                 tile: match self.tile {
                     ..0 => Tile::Auto,
@@ -273,6 +299,7 @@ impl Settings {
             "split-pos" => put(&mut self.split_pos, value),
             "engine-cache-dir" => put(&mut self.engine_cache_dir, value),
             "memory-limit" => put(&mut self.memory_limit_mb, value),
+            "gpu-mem-limit" => put(&mut self.gpu_memory_limit_mb, value),
             "stats-interval" => put(&mut self.stats_interval_ns, value),
             _ => return false,
         }
@@ -304,6 +331,7 @@ impl Settings {
             "split-pos" => self.split_pos.to_value(),
             "engine-cache-dir" => self.engine_cache_dir.to_value(),
             "memory-limit" => self.memory_limit_mb.to_value(),
+            "gpu-mem-limit" => self.gpu_memory_limit_mb.to_value(),
             "stats-interval" => self.stats_interval_ns.to_value(),
             _ => return None,
         })
@@ -328,7 +356,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecEnum::builder_with_default("device", d.device)
                 .nick("Device")
-                .blurb("Where the network runs")
+                .blurb("Where the network runs; auto = on a GPU if it and ONNX Runtime's CUDA provider are there")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt::builder("device-id")
@@ -338,7 +366,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecEnum::builder_with_default("precision", d.precision)
                 .nick("Precision")
-                .blurb("Number format of the network")
+                .blurb("Number format of the network; a result that half precision spoils is computed again in single")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt::builder("threads")
@@ -448,6 +476,13 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .default_value(d.memory_limit_mb)
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecUInt::builder("gpu-mem-limit")
+                .nick("GPU memory limit")
+                .blurb("MiB of GPU memory that the network's runtime may take, 0 = no limit; unused on the CPU")
+                .maximum(1 << 20)
+                .default_value(d.gpu_memory_limit_mb)
+                .mutable_ready()
+                .build(),
             glib::ParamSpecUInt64::builder("stats-interval")
                 .nick("Statistics interval")
                 .blurb("Stream time in ns between two nnupscale-stats messages, 0 = only one at the end")
@@ -460,7 +495,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                 .nick("Statistics")
-                .blurb("Frames, fallback frames, tiles, reused tiles, inference times")
+                .blurb("Frames, fallback frames, tiles, reused tiles, inference times, device and precision in use")
                 .read_only()
                 .build(),
         ]

@@ -28,6 +28,10 @@ pub struct Stats {
     pub model: String,
     /// Output size / input size.
     pub scale: u32,
+    /// What the network runs on: `cpu`, `cuda` or `tensorrt`; empty before there are caps.
+    pub device: String,
+    /// `fp32` or `fp16`; empty before there are caps.
+    pub precision: String,
 }
 
 impl Stats {
@@ -49,6 +53,11 @@ impl Stats {
             inference_p95: ns("inference-p95-ns")?,
             model: s.get::<Option<String>>("model").ok()?.unwrap_or_default(),
             scale: s.get("scale").ok()?,
+            device: s.get::<Option<String>>("device").ok()?.unwrap_or_default(),
+            precision: s
+                .get::<Option<String>>("precision")
+                .ok()?
+                .unwrap_or_default(),
         })
     }
 
@@ -64,6 +73,8 @@ impl Stats {
             .field("inference-p95-ns", ns(self.inference_p95))
             .field("model", self.model.as_str())
             .field("scale", self.scale)
+            .field("device", self.device.as_str())
+            .field("precision", self.precision.as_str())
             .build()
     }
 }

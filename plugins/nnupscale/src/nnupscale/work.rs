@@ -20,7 +20,7 @@ use gstneural_pixels::{Color, PixelFormat, Rect, rect_equal};
 
 use super::{
     frames,
-    imp::{CAT, NnUpscale, lock},
+    imp::{CAT, NnUpscale, lock, precision_name},
     settings::QosMode,
     stats::FallbackEvent,
 };
@@ -341,11 +341,22 @@ impl NnUpscale {
                     previous,
                 });
             }
+            let was_half = stream.upscaler.engine().is_half();
             let done = if weight > 0.0 {
                 stream.upscaler.run(items, weight).map(Some)
             } else {
                 self.classical(&mut stream.upscaler, items)
             };
+            if was_half && let Some(fault) = stream.upscaler.engine().spoilt() {
+                lock(&self.counters).total.precision = precision_name(false).to_owned();
+                gst::element_imp_warning!(
+                    self,
+                    gst::StreamError::Failed,
+                    [
+                        "half precision gave {fault}: the network goes on in single precision (precision=fp32)"
+                    ]
+                );
+            }
             match done {
                 Err(e) if weight > 0.0 && stream.qos_mode == QosMode::Fallback => {
                     // The user prefers a plain frame to none.

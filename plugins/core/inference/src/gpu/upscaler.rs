@@ -1,0 +1,306 @@
+//! A network on the device and what is done with its result: strength, stabilisation, comparison,
+//! fallback.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use gstneural_cuda::{DeviceFrame, DeviceFrameBuf, DeviceScaler, DeviceStabilizer};
+use gstneural_pixels::{Color, PixelFormat};
+
+use super::{
+    Gpu,
+    engine::{GpuEngine, GpuItem},
+};
+use crate::{
+    device::{Placement, Processor},
+    engine::{Options, Report, Tile},
+    error::{Error, Result},
+    model::Model,
+    upscaler::{Compare, UpscalerOptions, check_compare},
+};
+
+/// The smallest memory for activations that is tried when the device's is short, in bytes.
+const LEAST_MEMORY: usize = 16 << 20;
+/// How long it is waited for others to give memory back.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Time between two tries.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// One frame to be upscaled.
+#[derive(Debug, Clone, Copy)]
+pub struct GpuFrame<'a> {
+    /// The frames that the network sees, in order of time; the middle one is upscaled.
+    pub window: &'a [DeviceFrame],
+    /// Where the result goes.
+    pub output: DeviceFrame,
+}
+
+/// Turns frames in device memory into larger ones there.
+#[derive(Debug)]
+pub struct GpuUpscaler {
+    engine: GpuEngine,
+    other: Option<GpuEngine>,
+    gpu: Gpu,
+    options: UpscalerOptions,
+    scaler: DeviceScaler,
+    /// Classical upscale of the current frame, where something needs it.
+    classical: Option<DeviceFrameBuf>,
+    /// What is shown beside or left of the result.
+    beside: Option<DeviceFrameBuf>,
+    /// The result before it is put beside another.
+    result: Option<DeviceFrameBuf>,
+    stabilizer: Option<DeviceStabilizer>,
+}
+
+impl GpuUpscaler {
+    /// Opens `model`, and `compare_model` if one is given, for one frame size and format.
+    ///
+    /// Where the device's memory does not do, smaller tiles are tried (with [`Tile::Auto`]), then
+    /// it is waited for others to give some back, ten seconds at most.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the runtime cannot use the device, [`Error::Cuda`] if its memory is not
+    /// enough; otherwise as [`crate::Upscaler::new`].
+    pub fn new(
+        gpu: &Gpu,
+        model: &Arc<Model>,
+        compare_model: Option<&Arc<Model>>,
+        options: &UpscalerOptions,
+        format: PixelFormat,
+        color: Color,
+        size: (usize, usize),
+    ) -> Result<Self> {
+        check_compare(model, compare_model, options.compare, format, size.0)?;
+        let placement = Self::placement(gpu, model, &options.engine)?;
+        let mut engine = options.engine.clone();
+        let begun = Instant::now();
+        loop {
+            let made = Self::try_new(
+                gpu,
+                model,
+                compare_model,
+                &UpscalerOptions {
+                    engine: engine.clone(),
+                    ..options.clone()
+                },
+                &placement,
+                format,
+                color,
+                size,
+            );
+            match made {
+                Err(e) if e.is_out_of_memory() => {
+                    if engine.tile == Tile::Auto && engine.memory_limit > LEAST_MEMORY {
+                        engine.memory_limit = (engine.memory_limit / 2).max(LEAST_MEMORY);
+                    } else if begun.elapsed() < PATIENCE {
+                        thread::sleep(PAUSE);
+                        // Perhaps the larger tiles fit by now.
+                        engine.memory_limit = options.engine.memory_limit;
+                    } else {
+                        return Err(e);
+                    }
+                }
+                made => return made,
+            }
+        }
+    }
+
+    fn placement(gpu: &Gpu, model: &Model, options: &Options) -> Result<Placement> {
+        let id = u32::try_from(gpu.device.ordinal()).unwrap_or(u32::MAX);
+        let asked = crate::Device {
+            processor: options.device.processor.or(Some(Processor::Cuda)),
+            id,
+            ..options.device.clone()
+        };
+        let found = asked.candidates(model.is_half(), true)?;
+        let placement = found.into_iter().next();
+        let placement = placement.filter(|p| p.processor != Processor::Cpu);
+        let mut placement = placement.ok_or_else(|| {
+            Error::Unsupported("frames in GPU memory need device=cuda, tensorrt or auto".into())
+        })?;
+        if gpu.is_software() {
+            placement.processor = Processor::Cpu;
+        }
+        Ok(placement)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn try_new(
+        gpu: &Gpu,
+        model: &Arc<Model>,
+        compare_model: Option<&Arc<Model>>,
+        options: &UpscalerOptions,
+        placement: &Placement,
+        format: PixelFormat,
+        color: Color,
+        size: (usize, usize),
+    ) -> Result<Self> {
+        let scale = model.info().scale;
+        let out = (size.0 * scale, size.1 * scale);
+        let open = |model: &Arc<Model>| {
+            let (model, placement) = (model.clone(), placement.clone());
+            GpuEngine::new(gpu, model, &options.engine, placement, format, color, size)
+        };
+        let buffer = || DeviceFrameBuf::new(&gpu.device, format, out.0, out.1, color);
+        let comparing = options.compare != Compare::Off;
+        let side = options.compare == Compare::Side;
+        Ok(Self {
+            engine: open(model)?,
+            other: compare_model.filter(|_| comparing).map(open).transpose()?,
+            scaler: DeviceScaler::new(&gpu.stream, format, color.site, size, out, options.filter)?,
+            classical: None,
+            beside: comparing.then(buffer).transpose()?,
+            result: side.then(buffer).transpose()?,
+            stabilizer: (options.stabilize > 0.0)
+                .then(|| DeviceStabilizer::new(&gpu.stream, format, size, out))
+                .transpose()?,
+            gpu: gpu.clone(),
+            options: options.clone(),
+        })
+    }
+
+    /// What the network runs on.
+    pub fn processor(&self) -> Processor {
+        self.engine.placement().processor
+    }
+
+    /// Whether the network runs in half precision.
+    pub fn is_half(&self) -> bool {
+        self.engine.placement().half
+    }
+
+    /// What became of a result in half precision, if it was given up for single.
+    pub fn spoilt(&self) -> Option<&'static str> {
+        self.engine.spoilt().map(|f| f.name())
+    }
+
+    /// Tiles of one frame.
+    pub fn tiles(&self) -> usize {
+        self.engine.tiles()
+    }
+
+    /// Size of a tile, overlaps included.
+    pub fn tile_size(&self) -> (usize, usize) {
+        self.engine.tile_size()
+    }
+
+    /// Moves the split.
+    pub fn set_split(&mut self, split: f32) {
+        self.options.split = split.clamp(0.0, 1.0);
+    }
+
+    /// Forgets earlier frames, after a seek.
+    pub fn reset(&mut self) {
+        if let Some(s) = &mut self.stabilizer {
+            s.reset();
+        }
+    }
+
+    /// Upscales a frame with `weight` (0 < weight <= 1) of the network, and waits until the result
+    /// is there.
+    ///
+    /// # Errors
+    /// [`Error::Inference`], [`Error::Cuda`]; the output is not valid then.
+    pub fn run(&mut self, frame: GpuFrame<'_>, weight: f32) -> Result<Report> {
+        let Some(input) = frame.window.get(frame.window.len() / 2).copied() else {
+            return Ok(Report::default());
+        };
+        let output = frame.output;
+        let result = self.result.as_ref().map_or(output, DeviceFrameBuf::frame);
+        let report = self.engine.run(GpuItem {
+            window: frame.window,
+            output: result,
+        })?;
+        self.polish(&input, &result, weight)?;
+        match self.options.compare {
+            Compare::Off => {}
+            Compare::Split => {
+                let at = (output.width() as f32 * self.options.split) as usize;
+                // At 0 nothing of it would be seen.
+                if at > 0
+                    && let Some(beside) = self.render_beside(&input)?
+                {
+                    let (stream, kernels) = (&*self.gpu.stream, &self.gpu.kernels);
+                    kernels.split_view(stream, &output, &beside, at)?;
+                }
+            }
+            Compare::Side => {
+                let (stream, width) = (self.gpu.stream.clone(), result.width());
+                if let Some(beside) = self.render_beside(&input)? {
+                    self.gpu.kernels.blit(&stream, &output, &beside, (0, 0))?;
+                }
+                self.gpu.kernels.blit(&stream, &output, &result, (width, 0))?;
+            }
+        }
+        self.gpu.stream.synchronise()?;
+        Ok(report)
+    }
+
+    /// Upscales a frame without the network, and waits until it is there.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`].
+    pub fn run_classical(&mut self, input: &DeviceFrame, output: &DeviceFrame) -> Result<()> {
+        self.reset();
+        let (stream, kernels) = (&*self.gpu.stream, &self.gpu.kernels);
+        match &self.result {
+            Some(result) => {
+                let result = result.frame();
+                kernels.scale(stream, &self.scaler, input, &result)?;
+                kernels.blit(stream, output, &result, (0, 0))?;
+                kernels.blit(stream, output, &result, (result.width(), 0))?;
+            }
+            None => kernels.scale(stream, &self.scaler, input, output)?,
+        }
+        Ok(stream.synchronise()?)
+    }
+
+    /// Strength and stabilisation, in place.
+    fn polish(&mut self, input: &DeviceFrame, output: &DeviceFrame, weight: f32) -> Result<()> {
+        let strength = (self.options.strength * weight).clamp(0.0, 1.0);
+        if strength >= 1.0 && self.stabilizer.is_none() {
+            return Ok(());
+        }
+        let (stream, kernels) = (&*self.gpu.stream, &self.gpu.kernels);
+        let classical = match &self.classical {
+            Some(frame) => frame.frame(),
+            None => {
+                let (w, h) = (output.width(), output.height());
+                let (format, color) = (output.format(), output.color());
+                let frame = DeviceFrameBuf::new(&self.gpu.device, format, w, h, color)?;
+                self.classical.insert(frame).frame()
+            }
+        };
+        kernels.scale(stream, &self.scaler, input, &classical)?;
+        if strength < 1.0 {
+            kernels.mix(stream, output, &classical, strength)?;
+        }
+        if let Some(s) = &mut self.stabilizer {
+            s.run(kernels, stream, input, &classical, output, self.options.stabilize)?;
+        }
+        Ok(())
+    }
+
+    /// The other upscale of the current frame.
+    fn render_beside(&mut self, input: &DeviceFrame) -> Result<Option<DeviceFrame>> {
+        let Some(beside) = self.beside.as_ref().map(DeviceFrameBuf::frame) else {
+            return Ok(None);
+        };
+        match &mut self.other {
+            Some(other) => {
+                other.run(GpuItem {
+                    window: &[*input],
+                    output: beside,
+                })?;
+            }
+            None => {
+                let (stream, kernels) = (&*self.gpu.stream, &self.gpu.kernels);
+                kernels.scale(stream, &self.scaler, input, &beside)?;
+            }
+        }
+        Ok(Some(beside))
+    }
+}
