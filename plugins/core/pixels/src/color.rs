@@ -117,8 +117,9 @@ impl Default for Color {
     }
 }
 
-/// Luma and chroma code values of white, black and no colour: (black, white, neutral).
-pub(crate) fn anchors(range: Range, depth: u8) -> (u32, u32, u32) {
+/// Luma and chroma code values of white, black and no colour: (black, white, neutral), for
+/// samples of `depth` bits (8 to 16).
+pub fn anchors(range: Range, depth: u8) -> (u32, u32, u32) {
     let up = u32::from(depth.clamp(8, 16)) - 8;
     match range {
         Range::Full => (0, (256 << up) - 1, 128 << up),
@@ -126,9 +127,16 @@ pub(crate) fn anchors(range: Range, depth: u8) -> (u32, u32, u32) {
     }
 }
 
-/// The coefficients in the form in which the row kernels use them.
+/// The coefficients in the form in which kernels use them, here and on other devices.
+///
+/// With c = u - `neutral` and d = v - `neutral`, and l = y * `y_gain` + `y_bias`:
+/// r = l + d * `r_v`, g = l + (c * `g_u` + d * `g_v`), b = l + c * `b_u`. The other way,
+/// with l = r * `kr` + g * `kg` + b * `kb`: y = l * `y_scale` + `y_black`,
+/// u = (b - l) * `u_scale` + `neutral`, v = (r - l) * `v_scale` + `neutral`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Coefficients {
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Coefficients {
     pub y_gain: f32,
     pub y_bias: f32,
     pub neutral: f32,
@@ -186,8 +194,8 @@ impl YuvRgb {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn coefficients(&self) -> Coefficients {
+    /// The coefficients.
+    pub fn coefficients(&self) -> Coefficients {
         self.k
     }
 

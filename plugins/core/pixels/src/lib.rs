@@ -36,7 +36,7 @@ mod taps;
 #[cfg(test)]
 mod testing;
 
-pub use color::{ChromaSite, Color, Matrix, Range, SiteH, SiteV, YuvRgb};
+pub use color::{ChromaSite, Coefficients, Color, Matrix, Range, SiteH, SiteV, YuvRgb};
 pub use component::{CompMut, CompRef, CompShape};
 pub use equal::rect_equal;
 pub use error::PixelError;
@@ -45,7 +45,9 @@ pub use frame::{FrameBuf, FrameMut, FrameRef, MAX_PLANES, PlaneMut, PlaneRef};
 pub use kernels::{Backend, backend_name, with_backend};
 pub use load::{Rect, load};
 pub use post::{blit, mix, replace_luma, split_view};
-pub use resample::{ChromaDown, ChromaUp, Filter, FrameScaler, Resampler, chroma_phase};
+pub use resample::{
+    ChromaDown, ChromaUp, Filter, FilterTable, FrameScaler, Resampler, chroma_phase,
+};
 pub use scaler::fill_padding;
 pub use stabilize::Stabilizer;
 pub use store::{shuffle_f32, store, store_shuffled};

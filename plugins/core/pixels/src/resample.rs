@@ -8,6 +8,28 @@ use crate::kernels::{self, Kernels, Quant, Ring};
 use crate::taps::{MAX_FLOATS, Mapping, PADDING, Taps};
 use crate::{CompMut, CompRef, MAX_DIMENSION, PixelError};
 
+/// A filter along one axis, for those who run it elsewhere: output `i` is the sum of `taps` samples
+/// from `starts[i]` on, each times its weight, in ascending order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FilterTable<'a> {
+    /// Samples that make up an output.
+    pub taps: usize,
+    /// First source sample of each output; `starts[i] + taps` is at most the source's length.
+    pub starts: &'a [i32],
+    /// `[output][tap]`.
+    pub weights: &'a [f32],
+}
+
+impl<'a> FilterTable<'a> {
+    fn of(taps: &'a Taps, outputs: usize) -> Self {
+        Self {
+            taps: taps.taps(),
+            starts: &taps.starts()[..outputs],
+            weights: taps.all_weights(),
+        }
+    }
+}
+
 /// Resamples components of one size to another. The tables are built once; running
 /// allocates nothing.
 #[derive(Debug, Clone)]
@@ -82,6 +104,14 @@ impl Resampler {
             dst_w: dst.0,
             dst_h: dst.1,
         })
+    }
+
+    /// The filters across and down.
+    pub fn tables(&self) -> (FilterTable<'_>, FilterTable<'_>) {
+        (
+            FilterTable::of(&self.across, self.dst_w),
+            FilterTable::of(&self.down, self.dst_h),
+        )
     }
 
     /// Source width and height.

@@ -117,6 +117,18 @@ impl FrameScaler {
         })
     }
 
+    /// What scales component `c`.
+    ///
+    /// # Panics
+    /// If the format has no component `c`.
+    pub fn resampler(&self, c: usize) -> &Resampler {
+        let comp = &self.format.info().components[c];
+        match &self.chroma {
+            Some(chroma) if comp.sub_w > 0 || comp.sub_h > 0 => chroma,
+            _ => &self.full,
+        }
+    }
+
     /// Scales every component and sets the padding.
     ///
     /// # Panics
@@ -218,6 +230,11 @@ macro_rules! chroma_converter {
                 let (from, to) = if $up { (chroma, luma) } else { (luma, chroma) };
                 let resampler = Resampler::mapped(from, to, filter, map_x, map_y)?;
                 Ok(Self { resampler })
+            }
+
+            /// What converts a component.
+            pub fn resampler(&self) -> &Resampler {
+                &self.resampler
             }
 
             /// Converts one component.

@@ -6,11 +6,11 @@ use crate::kernels::{self, Kernels, Quant};
 use crate::{CompRef, FrameMut, FrameRef, MAX_DIMENSION, PixelError, PixelFormat};
 
 /// A mean luma difference (of 255) above this is a scene cut.
-const SCENE_CUT: u64 = 30;
+pub const SCENE_CUT: u64 = 30;
 /// The difference (of 255) at which the average's weight has fallen to 1/e.
 const MOTION: f64 = 6.0;
 /// Side of the box over which differences are averaged.
-const BOX: usize = 5;
+pub const BOX: usize = 5;
 
 /// Averages the residual, the difference between the net's output and the classical
 /// upscale, over time where the input stands still.
@@ -63,7 +63,6 @@ impl Stabilizer {
         }
         let info = format.info();
         let line = vec![0.0; in_w.max(out_w)];
-        let mean = |sum: usize| sum as f64 / (BOX * BOX) as f64;
         Ok(Self {
             format,
             input: (in_w, in_h),
@@ -72,11 +71,8 @@ impl Stabilizer {
             previous: zeros(in_w * in_h)?,
             difference: zeros(in_w * in_h)?,
             state: zeros(out_w * out_h * smoothed(format))?,
-            // The residual spans depth + 1 bits; the rest of i16 is fraction.
-            unit: 2.0f32.powi(14 - i32::from(info.depth)),
-            weights: (0..=255 * BOX * BOX)
-                .map(|sum| (-(mean(sum) / MOTION).powi(2)).exp() as f32)
-                .collect(),
+            unit: residual_unit(info.depth),
+            weights: motion_weights(),
             sums: vec![0; in_w + BOX - 1],
             boxed: vec![0; in_w],
             alpha: vec![0.0; out_w],
@@ -205,8 +201,22 @@ impl Stabilizer {
     }
 }
 
-/// Components whose residual is averaged.
-fn smoothed(format: PixelFormat) -> usize {
+/// The weight of the past, exp(-(d / 6)^2), by the sum of the differences over the box.
+pub fn motion_weights() -> Vec<f32> {
+    let mean = |sum: usize| sum as f64 / (BOX * BOX) as f64;
+    (0..=255 * BOX * BOX)
+        .map(|sum| (-(mean(sum) / MOTION).powi(2)).exp() as f32)
+        .collect()
+}
+
+/// What a residual of one code value of `depth` bits is in the `i16` that keep it.
+pub fn residual_unit(depth: u8) -> f32 {
+    // It spans depth + 1 bits; the rest of i16 is fraction.
+    2.0f32.powi(14 - i32::from(depth))
+}
+
+/// Components whose residual is averaged: luma, or R, G and B.
+pub fn smoothed(format: PixelFormat) -> usize {
     match format.info().family {
         Family::Rgb => 3,
         Family::Yuv | Family::Gray => 1,

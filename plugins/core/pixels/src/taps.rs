@@ -177,8 +177,12 @@ impl Taps {
         &self.weights[i * self.taps..][..self.taps]
     }
 
+    /// Weights as [output][tap].
+    pub fn all_weights(&self) -> &[f32] {
+        &self.weights
+    }
+
     /// Starts, padded to a multiple of 8; `start + taps <= from`.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub fn starts(&self) -> &[i32] {
         &self.start
     }
