@@ -126,7 +126,9 @@ impl BoundSession {
         for (place, memory) in [&input, &output] {
             let fits = place.bytes().is_some_and(|n| n <= memory.bytes());
             if place.address != memory.address() || !fits {
-                return Err(Error::Inference("a tensor lies outside of its memory".into()));
+                return Err(Error::Inference(
+                    "a tensor lies outside of its memory".into(),
+                ));
             }
         }
         // SAFETY: both tensors lie in the memory that is kept here, which nobody moves. What

@@ -7,11 +7,11 @@ use gstneural_pixels::{Color, FrameBuf, FrameRef, Matrix, PixelFormat, Range};
 use crate::{Engine, Error, Item, Mode, Model, Options, Previous, Tile, runtime, testing::Builder};
 
 /// Where `packaging/setup.sh` puts ONNX Runtime.
-fn roots() -> Vec<PathBuf> {
+pub(crate) fn roots() -> Vec<PathBuf> {
     runtime::roots(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("x"))
 }
 
-fn load_with(b: &Builder, modelinfo: &str) -> crate::Result<Arc<Model>> {
+pub(crate) fn load_with(b: &Builder, modelinfo: &str) -> crate::Result<Arc<Model>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("net.onnx");
     fs::write(&path, b.bytes()).unwrap();
@@ -25,12 +25,12 @@ fn load_with(b: &Builder, modelinfo: &str) -> crate::Result<Arc<Model>> {
     Model::load(&path, &roots())
 }
 
-fn load(b: &Builder) -> Arc<Model> {
+pub(crate) fn load(b: &Builder) -> Arc<Model> {
     load_with(b, "range=0,1\n").unwrap()
 }
 
 /// A luma x2 network with a PReLU and a receptive radius of 4.
-fn luma() -> Builder {
+pub(crate) fn luma() -> Builder {
     Builder::new(&[-1, 1, -2, -3], &[-1, 1, -4, -5])
         .conv("input", "a", [8, 1, 3, 3], 1, 0.5)
         .prelu("a", "b", &[0.1, 0.2, 0.3, 0.4, -0.1, 0.6, 0.7, 1.5])
@@ -41,7 +41,7 @@ fn luma() -> Builder {
 }
 
 /// An RGB x2 network that ends in its shuffle.
-fn rgb(crd: bool) -> Builder {
+pub(crate) fn rgb(crd: bool) -> Builder {
     Builder::new(&[-1, 3, -2, -3], &[-1, 3, -4, -5])
         .conv("input", "a", [8, 3, 3, 3], 1, 0.4)
         .op("Relu", &["a"], "b")
@@ -50,7 +50,7 @@ fn rgb(crd: bool) -> Builder {
 }
 
 /// A luma x2 network with stride 2 inside: sizes must be even.
-fn strided() -> Builder {
+pub(crate) fn strided() -> Builder {
     Builder::new(&[-1, 1, -2, -3], &[-1, 1, -4, -5])
         .conv("input", "a", [8, 1, 3, 3], 2, 0.5)
         .op("Relu", &["a"], "b")
@@ -58,7 +58,7 @@ fn strided() -> Builder {
         .shuffle("c", "output", 4, true)
 }
 
-fn noise(format: PixelFormat, w: usize, h: usize, seed: u64) -> FrameBuf {
+pub(crate) fn noise(format: PixelFormat, w: usize, h: usize, seed: u64) -> FrameBuf {
     let mut f = FrameBuf::new(format, w, h, Color::default()).unwrap();
     let mut s = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut frame = f.as_mut();
@@ -100,7 +100,7 @@ fn run_window(model: &Arc<Model>, options: &Options, window: &[FrameRef<'_>]) ->
 }
 
 /// Largest difference of all components, in code values.
-fn difference(a: &FrameBuf, b: &FrameBuf) -> u32 {
+pub(crate) fn difference(a: &FrameBuf, b: &FrameBuf) -> u32 {
     let (a, b) = (a.as_ref(), b.as_ref());
     let mut worst = 0;
     for c in 0..a.format().info().components.len() {

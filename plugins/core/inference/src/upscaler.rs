@@ -126,7 +126,13 @@ impl Upscaler {
     ) -> Result<Self> {
         let scale = model.info().scale;
         let (out_w, out_h) = (width * scale, height * scale);
-        check_compare(&model, compare_model.as_ref(), options.compare, format, width)?;
+        check_compare(
+            &model,
+            compare_model.as_ref(),
+            options.compare,
+            format,
+            width,
+        )?;
         let comparing = options.compare != Compare::Off;
         let open = |m| Engine::new(m, &options.engine, format, color, width, height);
         let buffer = || FrameBuf::new(format, out_w, out_h, color);

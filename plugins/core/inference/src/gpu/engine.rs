@@ -100,7 +100,11 @@ impl GpuEngine {
     ) -> Result<Self> {
         let plan = Plan::new(&model, options, format, size.0, size.1)?;
         let Plan {
-            route, xs, ys, batch, ..
+            route,
+            xs,
+            ys,
+            batch,
+            ..
         } = plan;
         let net = GpuNet::new(gpu, model.clone(), plan.in_shape, plan.out_shape, placement)?;
         let scale = model.info().scale;
@@ -131,7 +135,9 @@ impl GpuEngine {
                 .then(|| DeviceFilter::chroma_down(stream, format, color.site, out))
                 .transpose()?,
             luma: (route == Route::LumaOfRgb)
-                .then(|| DeviceFrameBuf::new(&gpu.device, PixelFormat::Gray16Le, out.0, out.1, color))
+                .then(|| {
+                    DeviceFrameBuf::new(&gpu.device, PixelFormat::Gray16Le, out.0, out.1, color)
+                })
                 .transpose()?,
             planes: planes.map(|n| Planes::new(gpu, n, out)).transpose()?,
             ramps: feather
@@ -192,7 +198,8 @@ impl GpuEngine {
         let lanes = if self.route.is_one_by_one() { 3 } else { 1 };
         for y in &self.ys.spans {
             for x in &self.xs.spans {
-                self.jobs.extend((0..lanes).map(|lane| Job { x: *x, y: *y, lane }));
+                self.jobs
+                    .extend((0..lanes).map(|lane| Job { x: *x, y: *y, lane }));
             }
         }
         let mut inference = Duration::ZERO;
@@ -227,9 +234,8 @@ impl GpuEngine {
 
     fn check(&self, item: &GpuItem<'_>) -> Result<()> {
         let info = self.model.info();
-        let fits = |f: &DeviceFrame, w, h| {
-            f.format() == self.format && f.width() == w && f.height() == h
-        };
+        let fits =
+            |f: &DeviceFrame, w, h| f.format() == self.format && f.width() == w && f.height() == h;
         let (w, h) = self.size;
         if item.window.len() == info.window
             && item.window.iter().all(|f| fits(f, w, h))
@@ -294,7 +300,9 @@ impl GpuEngine {
             let to = self.net.input(slot, k)?;
             match self.route {
                 Route::Luma => kernels.load_component(stream, frame, 0, at, white, &to)?,
-                Route::EachRgb => kernels.load_component(stream, frame, job.lane, at, white, &to)?,
+                Route::EachRgb => {
+                    kernels.load_component(stream, frame, job.lane, at, white, &to)?
+                }
                 Route::Rgb => kernels.load_rgb(stream, frame, self.channels(), at, white, &to)?,
                 Route::LumaOfRgb => kernels.load_luma_of_rgb(stream, frame, at, white, &to)?,
                 Route::RgbOfYuv | Route::EachRgbOfYuv => {
@@ -336,7 +344,8 @@ impl GpuEngine {
                     (reach(job.x, s, out_w), reach(job.y, s, out_h), Some((x, y)))
                 }
                 None => {
-                    let own = |span: Span, length: usize| (span.from * s, (span.to * s).min(length));
+                    let own =
+                        |span: Span, length: usize| (span.from * s, (span.to * s).min(length));
                     (own(job.x, out_w), own(job.y, out_h), None)
                 }
             };
@@ -353,7 +362,10 @@ impl GpuEngine {
             return Ok(());
         }
         let region = Region {
-            from: ((job.x.from - job.x.start) * s, (job.y.from - job.y.start) * s),
+            from: (
+                (job.x.from - job.x.start) * s,
+                (job.y.from - job.y.start) * s,
+            ),
             to: (job.x.from * s, job.y.from * s),
             size: ((job.x.to - job.x.from) * s, (job.y.to - job.y.from) * s),
         };

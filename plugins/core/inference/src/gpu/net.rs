@@ -51,8 +51,11 @@ impl Bound {
             ElementType::F16 => Element::F16,
             ElementType::U8 => Element::U8,
         };
-        let bytes = shape.iter().try_fold(element.bytes(), |n, d| n.checked_mul(*d));
-        let bytes = bytes.ok_or_else(|| Error::Unsupported("a tensor is larger than memory".into()))?;
+        let bytes = shape
+            .iter()
+            .try_fold(element.bytes(), |n, d| n.checked_mul(*d));
+        let bytes =
+            bytes.ok_or_else(|| Error::Unsupported("a tensor is larger than memory".into()))?;
         // Zeroed: slots of a batch that are not filled yet go through the network as well.
         let memory = DeviceBuffer::zeroed(&gpu.stream, bytes)?;
         let order = match layout {

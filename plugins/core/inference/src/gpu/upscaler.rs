@@ -232,7 +232,9 @@ impl GpuUpscaler {
                 if let Some(beside) = self.render_beside(&input)? {
                     self.gpu.kernels.blit(&stream, &output, &beside, (0, 0))?;
                 }
-                self.gpu.kernels.blit(&stream, &output, &result, (width, 0))?;
+                self.gpu
+                    .kernels
+                    .blit(&stream, &output, &result, (width, 0))?;
             }
         }
         self.gpu.stream.synchronise()?;
@@ -279,7 +281,14 @@ impl GpuUpscaler {
             kernels.mix(stream, output, &classical, strength)?;
         }
         if let Some(s) = &mut self.stabilizer {
-            s.run(kernels, stream, input, &classical, output, self.options.stabilize)?;
+            s.run(
+                kernels,
+                stream,
+                input,
+                &classical,
+                output,
+                self.options.stabilize,
+            )?;
         }
         Ok(())
     }
