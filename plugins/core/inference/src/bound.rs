@@ -305,8 +305,7 @@ mod tests {
             [1, 1, SIZE.1, SIZE.0],
             model.output_shape(1, SIZE.0, SIZE.1),
         );
-        let mut usual =
-            NetSession::new(model.clone(), in_shape, out_shape, Placement::default(), 1).unwrap();
+        let mut usual = NetSession::new(&model, in_shape, out_shape, 1).unwrap();
         usual.input().unwrap().copy_from_slice(&noise());
         usual.run().unwrap();
 

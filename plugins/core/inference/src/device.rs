@@ -53,8 +53,12 @@ pub struct Device {
     pub id: u32,
     /// Number format.
     pub precision: Precision,
-    /// Bytes of GPU memory for the runtime's arena; None is no limit.
+    /// Bytes of GPU memory that upscalers of this process may take together; None is no limit.
     pub gpu_memory: Option<usize>,
+    /// Upscalers that may use the GPU at once; None is no limit.
+    pub slots: Option<usize>,
+    /// Folder in which the slots are those of all processes of the machine.
+    pub slot_folder: Option<PathBuf>,
     /// Folder for compiled TensorRT engines.
     pub engine_cache: Option<PathBuf>,
 }

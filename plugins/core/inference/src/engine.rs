@@ -11,9 +11,8 @@ use gstneural_pixels::{
 };
 
 use crate::{
-    device::{Device, Processor, gpu_is_there},
+    device::Device,
     error::{Error, Result},
-    guard::Fault,
     model::Model,
     route::Route,
     session::NetSession,
@@ -49,7 +48,7 @@ pub enum Mode {
 /// Choices for an [`Engine`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Where the network runs.
+    /// Which GPU, and how, for [`crate::gpu::GpuUpscaler`]; an [`Engine`] runs on the CPU.
     pub device: Device,
     /// Threads of the runtime, 0 for its own choice (one for each core).
     pub threads: usize,
@@ -200,7 +199,6 @@ impl Plan {
 pub struct Engine {
     model: Arc<Model>,
     net: NetSession,
-    passed_over: Option<Error>,
     route: Route,
     format: PixelFormat,
     width: usize,
@@ -242,7 +240,7 @@ impl Engine {
             out_shape,
         } = Plan::new(&model, options, format, width, height)?;
         let scale = model.info().scale;
-        let (net, passed_over) = open(&model, in_shape, out_shape, options)?;
+        let net = NetSession::new(&model, in_shape, out_shape, options.threads)?;
         let (out_w, out_h) = (width * scale, height * scale);
         let luma = (route == Route::LumaOfRgb)
             .then(|| FrameBuf::new(PixelFormat::Gray16Le, out_w, out_h, color))
@@ -270,7 +268,6 @@ impl Engine {
         );
         Ok(Self {
             net,
-            passed_over,
             route,
             format,
             width,
@@ -301,26 +298,6 @@ impl Engine {
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
-    }
-
-    /// What the network runs on.
-    pub fn processor(&self) -> Processor {
-        self.net.placement().processor
-    }
-
-    /// Why the network does not run on the GPU that is there, if so.
-    pub fn passed_over(&self) -> Option<&Error> {
-        self.passed_over.as_ref()
-    }
-
-    /// Whether the network runs in half precision.
-    pub fn is_half(&self) -> bool {
-        self.net.placement().half
-    }
-
-    /// What became of a result in half precision, if it was given up for single.
-    pub fn spoilt(&self) -> Option<&'static str> {
-        self.net.spoilt().map(Fault::name)
     }
 
     /// Tiles of one frame.
@@ -599,32 +576,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// Opens the network where it is asked to run, or on the next best if that was left open; then also
-/// why not on the best.
-fn open(
-    model: &Arc<Model>,
-    in_shape: [usize; 4],
-    out_shape: [usize; 4],
-    options: &Options,
-) -> Result<(NetSession, Option<Error>)> {
-    let gpu = gpu_is_there();
-    let mut passed_over = None;
-    for placement in options.device.candidates(model.is_half(), gpu)? {
-        match NetSession::new(
-            model.clone(),
-            in_shape,
-            out_shape,
-            placement,
-            options.threads,
-        ) {
-            Ok(net) => return Ok((net, passed_over)),
-            Err(e) if passed_over.is_none() => passed_over = Some(e),
-            Err(e) => return Err(e),
-        }
-    }
-    Err(passed_over.unwrap_or_else(|| Error::Unsupported("there is nothing to run it on".into())))
 }
 
 /// Copies a rectangle of a plane that is not subsampled.

@@ -75,7 +75,9 @@ impl Error {
     /// True if a device's memory was not enough.
     pub(crate) fn is_out_of_memory(&self) -> bool {
         match self {
-            Self::Cuda(gstneural_cuda::Error::OutOfMemory { .. }) => true,
+            Self::Cuda(
+                gstneural_cuda::Error::OutOfMemory { .. } | gstneural_cuda::Error::Budget { .. },
+            ) => true,
             // What ONNX Runtime's arena and CUDA's libraries say of it.
             Self::Inference(reason) | Self::Device { reason, .. } => {
                 let reason = reason.to_lowercase();

@@ -1,6 +1,6 @@
 //! One network at one fixed shape: tensors allocated and bound once, then run.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use half::f16;
 use ort::{
@@ -15,7 +15,6 @@ use ort::{
 use crate::{
     device::{Placement, Processor},
     error::{Error, Result},
-    guard::{self, Fault},
     model::Model,
     tensor::{ElementType, Layout},
 };
@@ -107,9 +106,6 @@ pub(crate) fn open_graph(
 /// A bound session. Shapes are NCHW here, whatever the network's layout is.
 #[derive(Debug)]
 pub(crate) struct NetSession {
-    model: Arc<Model>,
-    placement: Placement,
-    threads: usize,
     session: Session,
     binding: IoBinding,
     input: Buffer,
@@ -117,7 +113,6 @@ pub(crate) struct NetSession {
     layout: Layout,
     in_shape: [usize; 4],
     out_shape: [usize; 4],
-    spoilt: Option<Fault>,
     /// Planar f32 copies, used when the tensors are not planar f32 themselves.
     in_staging: Vec<f32>,
     out_staging: Vec<f32>,
@@ -126,13 +121,12 @@ pub(crate) struct NetSession {
 impl NetSession {
     /// Opens the model for inputs of `in_shape` and outputs of `out_shape` (N, C, H, W).
     pub fn new(
-        model: Arc<Model>,
+        model: &Model,
         in_shape: [usize; 4],
         out_shape: [usize; 4],
-        placement: Placement,
         threads: usize,
     ) -> Result<Self> {
-        let session = open(&model, &placement, threads)?;
+        let session = open(model, &Placement::default(), threads)?;
         let layout = model.info().layout;
         let arrange = |[n, c, h, w]: [usize; 4]| match layout {
             Layout::Nchw => [n, c, h, w],
@@ -166,10 +160,6 @@ impl NetSession {
         Ok(Self {
             in_staging: staging(in_element, in_shape),
             out_staging: staging(out_element, out_shape),
-            spoilt: None,
-            model,
-            placement,
-            threads,
             session,
             binding,
             input,
@@ -178,11 +168,6 @@ impl NetSession {
             in_shape,
             out_shape,
         })
-    }
-
-    /// Where it runs.
-    pub fn placement(&self) -> &Placement {
-        &self.placement
     }
 
     /// N, C, H, W of the output.
@@ -201,48 +186,8 @@ impl NetSession {
         }
     }
 
-    /// What was filled in.
-    fn filled(&self) -> Result<&[f32]> {
-        if !self.in_staging.is_empty() {
-            return Ok(&self.in_staging);
-        }
-        match &self.input {
-            Buffer::F32(t) => Ok(t.extract_tensor().1),
-            _ => Err(Error::Inference("input without a staging buffer".into())),
-        }
-    }
-
     /// Runs the network on what [`Self::input`] holds.
-    ///
-    /// A result that half precision spoilt is thrown away: the network is opened again in single
-    /// precision, for good, and run once more.
     pub fn run(&mut self) -> Result<()> {
-        self.run_once()?;
-        if !self.placement.half {
-            return Ok(());
-        }
-        let white = self.model.info().white;
-        let Some(fault) = guard::check(self.filled()?, self.output()?, white) else {
-            return Ok(());
-        };
-        let single = Placement {
-            half: false,
-            ..self.placement.clone()
-        };
-        let (model, shapes) = (self.model.clone(), (self.in_shape, self.out_shape));
-        let mut other = Self::new(model, shapes.0, shapes.1, single, self.threads)?;
-        other.input()?.copy_from_slice(self.filled()?);
-        other.spoilt = Some(fault);
-        *self = other;
-        self.run_once()
-    }
-
-    /// What half precision spoilt, if it did and was left for single precision.
-    pub fn spoilt(&self) -> Option<Fault> {
-        self.spoilt
-    }
-
-    fn run_once(&mut self) -> Result<()> {
         if !self.in_staging.is_empty() {
             let (shape, layout, from) = (self.in_shape, self.layout, &self.in_staging);
             match &mut self.input {
@@ -332,11 +277,11 @@ mod tests {
     use super::*;
     use crate::testing::{load, net};
 
-    /// Runs noise through a network that is placed somewhere.
-    fn run(placement: Placement) -> Result<Vec<f32>> {
+    /// Runs noise through a network.
+    fn run() -> Result<Vec<f32>> {
         let model = load(&net());
         let (inputs, outputs) = ([1, 1, 24, 32], model.output_shape(1, 32, 24));
-        let mut session = NetSession::new(model, inputs, outputs, placement, 1)?;
+        let mut session = NetSession::new(&model, inputs, outputs, 1)?;
         for (i, v) in session.input()?.iter_mut().enumerate() {
             *v = (i * 37 % 101) as f32 / 101.0;
         }
@@ -355,7 +300,9 @@ mod tests {
                 processor,
                 ..Placement::default()
             };
-            let e = run(placement).unwrap_err().to_string();
+            let e = open_bare(&load(&net()), &placement)
+                .unwrap_err()
+                .to_string();
             let device = format!("device={}", processor.name());
             assert!(e.contains(&device) && e.contains("device=auto"), "{e}");
         }
@@ -387,7 +334,7 @@ mod tests {
             .try_extract_tensor::<f32>()
             .unwrap()
             .1;
-        let wanted = run(Placement::default()).unwrap();
+        let wanted = run().unwrap();
         let worst = found
             .iter()
             .zip(&wanted)

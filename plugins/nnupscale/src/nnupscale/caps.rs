@@ -2,15 +2,26 @@
 
 use std::sync::LazyLock;
 
+use super::cuda;
 use gst_video::prelude::*;
 use gstneural_pixels::{ChromaSite, Color, Matrix, PixelFormat, Range, SiteH, SiteV};
 
 /// The largest width or height of either side, in pixels.
 pub(super) const MAX_SIZE: i32 = 32767;
 
-/// What both pads take.
+/// What both pads take: CUDA memory first, where there is a GPU.
 pub(super) static TEMPLATE: LazyLock<gst::Caps> = LazyLock::new(|| {
-    gst_video::VideoCapsBuilder::new()
+    let mut caps = gst::Caps::new_empty();
+    if cuda::library().is_some() {
+        let on_device = gst_video::VideoCapsBuilder::new()
+            .features([cuda::FEATURE])
+            .format_list(cuda::FORMATS)
+            .width_range(1..=MAX_SIZE)
+            .height_range(1..=MAX_SIZE)
+            .build();
+        caps.merge(on_device);
+    }
+    let on_host = gst_video::VideoCapsBuilder::new()
         .format_list(
             PixelFormat::ALL
                 .iter()
@@ -18,7 +29,9 @@ pub(super) static TEMPLATE: LazyLock<gst::Caps> = LazyLock::new(|| {
         )
         .width_range(1..=MAX_SIZE)
         .height_range(1..=MAX_SIZE)
-        .build()
+        .build();
+    caps.merge(on_host);
+    caps
 });
 
 /// How sizes change from the sink pad to the source pad.
@@ -34,9 +47,12 @@ pub(super) fn transform(
     direction: gst::PadDirection,
     caps: &gst::Caps,
     factors: Option<Factors>,
+    on_gpu: bool,
 ) -> gst::Caps {
     let mut out = gst::Caps::new_empty();
     let to = out.make_mut();
+    // The other kind of memory comes after all of the same kind: it costs copies.
+    let mut others = Vec::new();
     for (structure, features) in caps.iter_with_features() {
         let mut s = structure.to_owned();
         match factors {
@@ -73,9 +89,35 @@ pub(super) fn transform(
             // What the input does not say is pinned on the output: it must not be asked of the input.
             s.remove_fields(["colorimetry", "chroma-site"]);
         }
+        if on_gpu && let Some(other) = other_memory(&s, features) {
+            others.push(other);
+        }
         to.append_structure_full(s, Some(features.to_owned()));
     }
+    for (structure, features) in others {
+        to.append_structure_full(structure, Some(features));
+    }
     out
+}
+
+/// The same in the other kind of memory, in the formats that both have.
+fn other_memory(
+    structure: &gst::StructureRef,
+    features: &gst::CapsFeaturesRef,
+) -> Option<(gst::Structure, gst::CapsFeatures)> {
+    if features.contains(cuda::FEATURE) {
+        let mut rest = features.to_owned();
+        rest.remove(cuda::FEATURE);
+        return Some((structure.to_owned(), rest));
+    }
+    if !features.is_equal(gst::CAPS_FEATURES_MEMORY_SYSTEM_MEMORY.as_ref()) {
+        return None;
+    }
+    let formats = gst::List::new(cuda::FORMATS.map(|f| f.to_str()));
+    let mut wanted = gst::Structure::new_empty(structure.name());
+    wanted.set("format", formats);
+    let both = structure.intersect(&wanted)?;
+    Some((both, gst::CapsFeatures::new([cuda::FEATURE])))
 }
 
 /// Writes colorimetry and chroma siting that the input leaves open into the output: their default
@@ -200,7 +242,12 @@ mod tests {
 
     fn run(direction: gst::PadDirection, caps: &str, factors: Option<Factors>) -> gst::Caps {
         gst::init().unwrap();
-        transform(direction, &gst::Caps::from_str(caps).unwrap(), factors)
+        transform(
+            direction,
+            &gst::Caps::from_str(caps).unwrap(),
+            factors,
+            false,
+        )
     }
 
     #[test]

@@ -22,14 +22,19 @@ use gst_base::{
     },
 };
 use gstneural_inference::{
-    Error, LoadControl, Model, ModelStore, Processor, Upscaler, gpu_is_there, runtime,
+    Error, LoadControl, Model, ModelStore, Processor, Upscaler, UpscalerOptions,
+    gpu::{Gpu, GpuUpscaler},
+    gpu_is_there, runtime,
 };
+use gstneural_pixels::{Color, PixelFormat};
 
 use super::{
     caps::{self, Factors},
+    cuda::{self, Link},
+    gpu,
     settings::{self, CompareMode, Device, Precision, QosMode, Settings},
     stats::Counters,
-    work::{State, Stream},
+    work::{State, Stream, Worker},
 };
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -79,6 +84,7 @@ pub struct NnUpscale {
     pub(super) counters: Mutex<Counters>,
     pub(super) shared: Mutex<Shared>,
     scale: AtomicU32,
+    link: Link,
 }
 
 #[glib::object_subclass]
@@ -116,6 +122,11 @@ impl ObjectImpl for NnUpscale {
 impl GstObjectImpl for NnUpscale {}
 
 impl ElementImpl for NnUpscale {
+    fn set_context(&self, context: &gst::Context) {
+        self.link.take(self.obj().upcast_ref(), context);
+        self.parent_set_context(context);
+    }
+
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
             gst::subclass::ElementMetadata::new(
@@ -196,12 +207,14 @@ impl BaseTransformImpl for NnUpscale {
             model,
             compare_model,
             stream: None,
+            gpu: None,
         });
         Ok(())
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         lock(&self.state).take();
+        self.link.clear();
         self.scale.store(0, Ordering::Relaxed);
         Ok(())
     }
@@ -212,7 +225,7 @@ impl BaseTransformImpl for NnUpscale {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        let out = caps::transform(direction, caps, self.factors());
+        let out = caps::transform(direction, caps, self.factors(), self.may_use_gpu());
         gst::trace!(CAT, imp = self, "{direction:?} {caps} -> {out}");
         Some(match filter {
             Some(filter) => filter.intersect_with_mode(&out, gst::CapsIntersectMode::First),
@@ -264,36 +277,45 @@ impl BaseTransformImpl for NnUpscale {
             // A batch would hold frames back that the stream is waiting for.
             options.engine.batch = 1;
         }
-        let upscaler = Upscaler::new(
-            state.model.clone(),
-            state.compare_model.clone(),
-            options,
-            format,
-            color,
-            in_info.width() as usize,
-            in_info.height() as usize,
-        )
-        .map_err(|e| {
+        let refuse = |e: &dyn std::fmt::Display| {
             // Without this the user would only read "not negotiated".
             gst::element_imp_error!(self, gst::StreamError::Format, ["{e}"]);
             gst::loggable_error!(CAT, "{e}")
-        })?;
-        let engine = upscaler.engine();
-        let (tw, th) = engine.tile_size();
-        let (device, precision) = (engine.processor().name(), precision_name(engine.is_half()));
+        };
+        let size = (in_info.width() as usize, in_info.height() as usize);
+        let on_device = [incaps, outcaps].iter().any(|c| on_device(c));
+        let worker = match self.gpu_worker(state, &options, (format, color), size, on_device) {
+            Some(Ok(worker)) => Worker::Gpu(Box::new(worker)),
+            Some(Err(e)) if on_device || settings.device != Device::Auto => {
+                return Err(refuse(&e));
+            }
+            other => {
+                if let Some(Err(e)) = other {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::ResourceError::NotFound,
+                        ["the network runs on the CPU, not on the GPU that is there: {e}"]
+                    );
+                }
+                let (model, compared) = (state.model.clone(), state.compare_model.clone());
+                Upscaler::new(model, compared, options, format, color, size.0, size.1)
+                    .map(|u| Worker::Cpu(Box::new(u)))
+                    .map_err(|e| refuse(&e))?
+            }
+        };
+        let (device, half, tiles, (tw, th)) = match &worker {
+            Worker::Cpu(u) => ("cpu", false, u.engine().tiles(), u.engine().tile_size()),
+            Worker::Gpu(g) => {
+                let u = &g.upscaler;
+                (u.device_name(), u.is_half(), u.tiles(), u.tile_size())
+            }
+        };
+        let precision = precision_name(half);
         gst::info!(
             CAT,
             imp = self,
-            "{} tiles of {tw}x{th} on {device} in {precision}",
-            engine.tiles()
+            "{tiles} tiles of {tw}x{th} on {device} in {precision}"
         );
-        if let Some(reason) = engine.passed_over() {
-            gst::element_imp_warning!(
-                self,
-                gst::ResourceError::NotFound,
-                ["the network runs on the CPU, not on the GPU that is there: {reason}"]
-            );
-        }
         let mut counters = lock(&self.counters);
         counters.total.device = device.to_owned();
         counters.total.precision = precision.to_owned();
@@ -327,7 +349,7 @@ impl BaseTransformImpl for NnUpscale {
             next: 0,
             outputs: VecDeque::new(),
             previous: None,
-            upscaler,
+            worker,
             in_info,
             out_info,
         };
@@ -360,7 +382,29 @@ impl BaseTransformImpl for NnUpscale {
             q.set(live, min + own, max.map(|m| m + own));
             return true;
         }
+        let of_cuda =
+            matches!(query.view(), gst::QueryView::Context(q) if q.context_type() == cuda::CONTEXT);
+        if of_cuda && self.answer_context(query) {
+            return true;
+        }
         BaseTransformImplExt::parent_query(self, direction, query)
+    }
+
+    fn decide_allocation(
+        &self,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        if let (Some(caps), _) = query.get_owned()
+            && on_device(&caps)
+            && let Some((pool, size)) = self.device_pool(&caps, 0)?
+        {
+            if query.allocation_pools().len() == 0 {
+                query.add_allocation_pool(Some(&pool), size, 0, 0);
+            } else {
+                query.set_nth_allocation_pool(0, Some(&pool), size, 0, 0);
+            }
+        }
+        self.parent_decide_allocation(query)
     }
 
     fn propose_allocation(
@@ -375,6 +419,16 @@ impl BaseTransformImpl for NnUpscale {
             let stream = guard.as_ref().and_then(|s| s.stream.as_ref());
             stream.map_or((0, 0), |s| (s.in_info.size(), s.window + s.batch))
         };
+        if let (Some(caps), _) = query.get_owned()
+            && on_device(&caps)
+        {
+            let held = u32::try_from(held + 1).unwrap_or(1);
+            if let Some((pool, size)) = self.device_pool(&caps, held)? {
+                query.add_allocation_pool(Some(&pool), size, held, 0);
+            }
+            // Not the parent's: it would offer system memory.
+            return Ok(());
+        }
         if let (Ok(size), Ok(held)) = (u32::try_from(size), u32::try_from(held))
             && size > 0
         {
@@ -479,7 +533,100 @@ fn check_device(settings: &Settings) -> Result<(), gst::ErrorMessage> {
     Ok(())
 }
 
+/// True for frames in CUDA memory.
+fn on_device(caps: &gst::CapsRef) -> bool {
+    caps.features(0).is_some_and(|f| f.contains(cuda::FEATURE))
+}
+
 impl NnUpscale {
+    /// True if there is a GPU and the settings allow it.
+    fn may_use_gpu(&self) -> bool {
+        lock(&self.settings).device != Device::Cpu && cuda::library().is_some()
+    }
+
+    /// The GPU with its kernels, opened once from start to stop.
+    fn gpu(&self, state: &mut State) -> gstneural_inference::Result<Gpu> {
+        if let Some(gpu) = &state.gpu {
+            return Ok(gpu.clone());
+        }
+        let id = lock(&self.settings).device_id;
+        let gpu = Gpu::open(id as usize)?;
+        state.gpu = Some(gpu.clone());
+        Ok(gpu)
+    }
+
+    /// A worker on the GPU, or why there is none; None if none is wanted or there is no GPU.
+    fn gpu_worker(
+        &self,
+        state: &mut State,
+        options: &UpscalerOptions,
+        (format, color): (PixelFormat, Color),
+        size: (usize, usize),
+        on_device: bool,
+    ) -> Option<gstneural_inference::Result<gpu::Worker>> {
+        if lock(&self.settings).device == Device::Cpu || !gpu_is_there() {
+            return None;
+        }
+        let mut open = || {
+            let gpu = self.gpu(state)?;
+            let element = self.obj();
+            let context = on_device
+                .then(|| self.link.context(element.upcast_ref(), gpu.device()))
+                .transpose()?;
+            let (model, compared) = (&state.model, state.compare_model.as_ref());
+            let upscaler = GpuUpscaler::new(&gpu, model, compared, options, format, color, size)?;
+            Ok(gpu::Worker::new(upscaler, gpu, context, format, color))
+        };
+        Some(open())
+    }
+
+    /// Answers a neighbour that asks for a context to share, with a new one if need be.
+    fn answer_context(&self, query: &mut gst::QueryRef) -> bool {
+        let element = self.obj();
+        if self.link.answer(element.upcast_ref(), query) {
+            return true;
+        }
+        // Not while the stream's own thread works on it, or asks the same of its neighbours.
+        let Ok(mut guard) = self.state.try_lock() else {
+            return false;
+        };
+        if !self.may_use_gpu() {
+            return false;
+        }
+        let id = lock(&self.settings).device_id as usize;
+        let gpu = match guard.as_mut() {
+            Some(state) => self.gpu(state),
+            None => Gpu::open(id),
+        };
+        drop(guard);
+        gpu.is_ok_and(|gpu| {
+            self.link.make(element.upcast_ref(), gpu.device()).is_ok()
+                && self.link.answer(element.upcast_ref(), query)
+        })
+    }
+
+    /// A pool of frames in the shared context and the size of its buffers; None before there is a
+    /// device.
+    fn device_pool(
+        &self,
+        caps: &gst::Caps,
+        least: u32,
+    ) -> Result<Option<(gst::BufferPool, u32)>, gst::LoggableError> {
+        let gpu = lock(&self.state).as_ref().and_then(|s| s.gpu.clone());
+        let Some(gpu) = gpu else {
+            return Ok(None);
+        };
+        let info = gst_video::VideoInfo::from_caps(caps)
+            .map_err(|_| gst::loggable_error!(CAT, "{caps} is no raw video"))?;
+        let size = u32::try_from(info.size()).unwrap_or(u32::MAX);
+        self.link
+            .context(self.obj().upcast_ref(), gpu.device())
+            .map_err(|e| e.to_string())
+            .and_then(|context| cuda::pool(&context, caps, size, least))
+            .map(Some)
+            .map_err(|e| gst::loggable_error!(CAT, "{e}"))
+    }
+
     fn factors(&self) -> Option<Factors> {
         let scale = i32::try_from(self.scale.load(Ordering::Relaxed))
             .ok()

@@ -25,7 +25,9 @@
 use gst::{glib, prelude::*};
 
 mod caps;
+mod cuda;
 mod frames;
+mod gpu;
 mod imp;
 mod settings;
 mod stats;

@@ -9,6 +9,8 @@ use gstneural_inference::{
 use gstneural_pixels::Filter;
 
 const DEFAULT_MODEL: &str = "luma-x2";
+/// Folder with the lock files of slots that processes share.
+const SLOT_FOLDER: &str = "GST_NEURAL_GPU_SLOT_DIR";
 const DEFAULT_SPLIT: f64 = 0.5;
 const DEFAULT_STRENGTH: f64 = 1.0;
 
@@ -173,6 +175,7 @@ pub(super) struct Settings {
     pub engine_cache_dir: Option<String>,
     pub memory_limit_mb: u32,
     pub gpu_memory_limit_mb: u32,
+    pub gpu_slots: u32,
     pub stats_interval_ns: u64,
 }
 
@@ -202,6 +205,7 @@ impl Default for Settings {
             engine_cache_dir: None,
             memory_limit_mb: 512,
             gpu_memory_limit_mb: 0,
+            gpu_slots: 0,
             stats_interval_ns: 0,
         }
     }
@@ -223,6 +227,8 @@ impl Settings {
                 Precision::Fp32 => Format::Single,
                 Precision::Fp16 => Format::Half,
             },
+            slots: (self.gpu_slots > 0).then_some(self.gpu_slots as usize),
+            slot_folder: std::env::var_os(SLOT_FOLDER).map(Into::into),
             gpu_memory: (self.gpu_memory_limit_mb > 0)
                 .then_some((self.gpu_memory_limit_mb as usize) << 20),
             engine_cache: self.engine_cache_dir.as_ref().map(Into::into),
@@ -300,6 +306,7 @@ impl Settings {
             "engine-cache-dir" => put(&mut self.engine_cache_dir, value),
             "memory-limit" => put(&mut self.memory_limit_mb, value),
             "gpu-mem-limit" => put(&mut self.gpu_memory_limit_mb, value),
+            "gpu-slots" => put(&mut self.gpu_slots, value),
             "stats-interval" => put(&mut self.stats_interval_ns, value),
             _ => return false,
         }
@@ -332,6 +339,7 @@ impl Settings {
             "engine-cache-dir" => self.engine_cache_dir.to_value(),
             "memory-limit" => self.memory_limit_mb.to_value(),
             "gpu-mem-limit" => self.gpu_memory_limit_mb.to_value(),
+            "gpu-slots" => self.gpu_slots.to_value(),
             "stats-interval" => self.stats_interval_ns.to_value(),
             _ => return None,
         })
@@ -478,9 +486,16 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecUInt::builder("gpu-mem-limit")
                 .nick("GPU memory limit")
-                .blurb("MiB of GPU memory that the network's runtime may take, 0 = no limit; unused on the CPU")
+                .blurb("MiB of GPU memory that all nnupscale of this process may take together, 0 = no limit; unused on the CPU")
                 .maximum(1 << 20)
                 .default_value(d.gpu_memory_limit_mb)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("gpu-slots")
+                .nick("GPU slots")
+                .blurb("How many nnupscale of this process use the GPU at once, others wait; 0 = any number. With GST_NEURAL_GPU_SLOT_DIR those of all processes")
+                .maximum(1024)
+                .default_value(d.gpu_slots)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt64::builder("stats-interval")

@@ -32,6 +32,10 @@ pub struct Stats {
     pub device: String,
     /// `fp32` or `fp16`; empty before there are caps.
     pub precision: String,
+    /// Planes of frames that were copied from the host to a GPU; 0 where all stays in its memory.
+    pub copies_to_device: u64,
+    /// Planes of frames that were copied from a GPU to the host.
+    pub copies_to_host: u64,
 }
 
 impl Stats {
@@ -58,6 +62,8 @@ impl Stats {
                 .get::<Option<String>>("precision")
                 .ok()?
                 .unwrap_or_default(),
+            copies_to_device: s.get("copies-to-device").ok()?,
+            copies_to_host: s.get("copies-to-host").ok()?,
         })
     }
 
@@ -75,6 +81,8 @@ impl Stats {
             .field("scale", self.scale)
             .field("device", self.device.as_str())
             .field("precision", self.precision.as_str())
+            .field("copies-to-device", self.copies_to_device)
+            .field("copies-to-host", self.copies_to_host)
             .build()
     }
 }

@@ -15,11 +15,13 @@ use gst_base::{
     },
 };
 use gst_video::{VideoFrameRef, prelude::*};
-use gstneural_inference::{Decision, Frame, LoadControl, Model, Previous, Report, Upscaler};
+use gstneural_inference::{
+    Decision, Frame, LoadControl, Model, Previous, Report, Upscaler, gpu::Gpu,
+};
 use gstneural_pixels::{Color, PixelFormat, Rect, rect_equal};
 
 use super::{
-    frames,
+    frames, gpu,
     imp::{CAT, NnUpscale, lock, precision_name},
     settings::QosMode,
     stats::FallbackEvent,
@@ -30,6 +32,8 @@ pub(super) struct State {
     pub model: Arc<Model>,
     pub compare_model: Option<Arc<Model>>,
     pub stream: Option<Stream>,
+    /// Opened when it is first needed.
+    pub gpu: Option<Gpu>,
 }
 
 /// What belongs to one pair of caps.
@@ -38,7 +42,7 @@ pub(super) struct Stream {
     pub out_info: gst_video::VideoInfo,
     pub format: PixelFormat,
     pub color: Color,
-    pub upscaler: Upscaler,
+    pub worker: Worker,
     /// Frames of the window that are past, then those still to be upscaled.
     pub inputs: VecDeque<gst::Buffer>,
     /// Index in `inputs` of the next frame to be upscaled.
@@ -55,6 +59,47 @@ pub(super) struct Stream {
     pub last_stats: Option<gst::ClockTime>,
 }
 
+/// What upscales.
+pub(super) enum Worker {
+    /// The processor.
+    Cpu(Box<Upscaler>),
+    /// A GPU.
+    Gpu(Box<gpu::Worker>),
+}
+
+impl Worker {
+    fn reset(&mut self) {
+        match self {
+            Self::Cpu(u) => u.reset(),
+            Self::Gpu(g) => g.upscaler.reset(),
+        }
+    }
+
+    fn set_split(&mut self, split: f32) {
+        match self {
+            Self::Cpu(u) => u.set_split(split),
+            Self::Gpu(g) => g.upscaler.set_split(split),
+        }
+    }
+
+    fn tiles(&self) -> u64 {
+        let tiles = match self {
+            Self::Cpu(u) => u.engine().tiles(),
+            Self::Gpu(g) => g.upscaler.tiles(),
+        };
+        tiles as u64
+    }
+
+    /// True if a frame's result is a function of the frame alone, and may be compared where it is.
+    fn is_reusable(&self) -> bool {
+        match self {
+            Self::Cpu(u) => u.is_reusable(),
+            // Comparing would wait for the device at each frame.
+            Self::Gpu(_) => false,
+        }
+    }
+}
+
 impl Stream {
     /// Frames that are held back before one comes out.
     pub fn delay_frames(&self) -> usize {
@@ -66,11 +111,23 @@ impl Stream {
         self.outputs.clear();
         self.next = 0;
         self.previous = None;
-        self.upscaler.reset();
+        self.worker.reset();
         if let Some(c) = &mut self.control {
             c.reset();
         }
     }
+}
+
+/// The frames that the windows of `count` frames from `next` on reach: from and to.
+fn reached(next: usize, count: usize, window: usize, all: usize) -> (usize, usize) {
+    let reach = window / 2;
+    (next.saturating_sub(reach), (next + count + reach).min(all))
+}
+
+/// Frame `k` of the window of frame `at`. Beyond the ends it repeats the last frame there is.
+fn nth(at: usize, k: usize, window: usize, first: usize, end: usize) -> usize {
+    let last = end.saturating_sub(1).max(first);
+    (at + k).saturating_sub(window / 2).clamp(first, last)
 }
 
 impl NnUpscale {
@@ -149,7 +206,7 @@ impl NnUpscale {
         if let Some(buffer) = self.repeat(stream, count, weight)? {
             stream.outputs.push_back(buffer);
             let mut counters = lock(&self.counters);
-            let tiles = stream.upscaler.engine().tiles() as u64;
+            let tiles = stream.worker.tiles();
             counters.total.frames += 1;
             counters.total.tiles += tiles;
             counters.total.tiles_reused += tiles;
@@ -169,7 +226,7 @@ impl NnUpscale {
             (shared.lateness, shared.forced, shared.split.take())
         };
         if let Some(split) = split {
-            stream.upscaler.set_split(split);
+            stream.worker.set_split(split);
         }
         let Some(control) = &mut stream.control else {
             return Some(if forced { 0.0 } else { 1.0 });
@@ -234,7 +291,7 @@ impl NnUpscale {
         let Some(input) = stream.inputs.get(stream.next) else {
             return Ok(None);
         };
-        let usable = stream.upscaler.is_reusable()
+        let usable = stream.worker.is_reusable()
             && weight >= 1.0
             && count == 1
             && stream.window == 1
@@ -280,11 +337,51 @@ impl NnUpscale {
                 PrepareOutputBufferSuccess::InputBuffer => return Err(gst::FlowError::Error),
             }
         }
+        let report = match &mut stream.worker {
+            Worker::Cpu(_) => self.on_cpu(stream, &mut buffers, weight)?,
+            Worker::Gpu(_) => self.on_gpu(stream, &mut buffers, weight)?,
+        };
+        let keep =
+            report.is_some() && stream.worker.is_reusable() && weight >= 1.0 && stream.window == 1;
+        stream.previous = keep
+            .then(|| {
+                Some((
+                    stream.inputs.get(stream.next + count - 1)?.clone(),
+                    buffers.last()?.clone(),
+                ))
+            })
+            .flatten();
+        stream.outputs.extend(buffers);
+        let mut counters = lock(&self.counters);
+        counters.total.frames += count as u64;
+        match report {
+            Some(report) => {
+                counters.total.tiles += report.tiles as u64;
+                counters.total.tiles_reused += report.reused as u64;
+                if report.reused < report.tiles {
+                    let each = report.inference / u32::try_from(count).unwrap_or(1);
+                    (0..count).for_each(|_| counters.add_time(each));
+                }
+            }
+            None => counters.total.fallback_frames += count as u64,
+        }
+        Ok(())
+    }
+
+    /// Upscales the next frames into `buffers` on the processor.
+    fn on_cpu(
+        &self,
+        stream: &mut Stream,
+        buffers: &mut [gst::Buffer],
+        weight: f32,
+    ) -> Result<Option<Report>, gst::FlowError> {
+        let count = buffers.len();
+        let Worker::Cpu(upscaler) = &mut stream.worker else {
+            return Err(gst::FlowError::Error);
+        };
         let (format, color) = (stream.format, stream.color);
-        let reach = stream.window / 2;
-        let first = stream.next.saturating_sub(reach);
-        let end = (stream.next + count + reach).min(stream.inputs.len());
-        let report = {
+        let (first, end) = reached(stream.next, count, stream.window, stream.inputs.len());
+        {
             let mapped = stream
                 .inputs
                 .range(first..end)
@@ -301,7 +398,7 @@ impl NnUpscale {
                 .map(|at| {
                     (0..stream.window)
                         .filter_map(|k| {
-                            let index = (at + k).saturating_sub(reach).clamp(first, end - 1);
+                            let index = nth(at, k, stream.window, first, end);
                             inputs.get(index - first).copied()
                         })
                         .collect()
@@ -341,22 +438,11 @@ impl NnUpscale {
                     previous,
                 });
             }
-            let was_half = stream.upscaler.engine().is_half();
             let done = if weight > 0.0 {
-                stream.upscaler.run(items, weight).map(Some)
+                upscaler.run(items, weight).map(Some)
             } else {
-                self.classical(&mut stream.upscaler, items)
+                self.classical(upscaler, items)
             };
-            if was_half && let Some(fault) = stream.upscaler.engine().spoilt() {
-                lock(&self.counters).total.precision = precision_name(false).to_owned();
-                gst::element_imp_warning!(
-                    self,
-                    gst::StreamError::Failed,
-                    [
-                        "half precision gave {fault}: the network goes on in single precision (precision=fp32)"
-                    ]
-                );
-            }
             match done {
                 Err(e) if weight > 0.0 && stream.qos_mode == QosMode::Fallback => {
                     // The user prefers a plain frame to none.
@@ -375,39 +461,74 @@ impl NnUpscale {
                             previous: None,
                         });
                     }
-                    self.classical(&mut stream.upscaler, items)
+                    self.classical(upscaler, items)
                 }
                 done => done,
             }
-            .map_err(|e| self.error(&e))?
-        };
-        let keep = report.is_some()
-            && stream.upscaler.is_reusable()
-            && weight >= 1.0
-            && stream.window == 1;
-        stream.previous = keep
-            .then(|| {
-                Some((
-                    stream.inputs.get(stream.next + count - 1)?.clone(),
-                    buffers.last()?.clone(),
-                ))
-            })
-            .flatten();
-        stream.outputs.extend(buffers);
-        let mut counters = lock(&self.counters);
-        counters.total.frames += count as u64;
-        match report {
-            Some(report) => {
-                counters.total.tiles += report.tiles as u64;
-                counters.total.tiles_reused += report.reused as u64;
-                if report.reused < report.tiles {
-                    let each = report.inference / u32::try_from(count).unwrap_or(1);
-                    (0..count).for_each(|_| counters.add_time(each));
-                }
-            }
-            None => counters.total.fallback_frames += count as u64,
+            .map_err(|e| self.error(&e))
         }
-        Ok(())
+    }
+
+    /// Upscales the next frames into `buffers` on the GPU.
+    fn on_gpu(
+        &self,
+        stream: &mut Stream,
+        buffers: &mut [gst::Buffer],
+        weight: f32,
+    ) -> Result<Option<Report>, gst::FlowError> {
+        let count = buffers.len();
+        let (first, end) = reached(stream.next, count, stream.window, stream.inputs.len());
+        let Worker::Gpu(worker) = &mut stream.worker else {
+            return Err(gst::FlowError::Error);
+        };
+        let sides = gpu::Sides {
+            input: &stream.in_info,
+            output: &stream.out_info,
+        };
+        let was_half = worker.upscaler.is_half();
+        let mut total: Option<Report> = None;
+        for (i, buffer) in buffers.iter_mut().enumerate() {
+            let window: Vec<&gst::BufferRef> = (0..stream.window)
+                .filter_map(|k| {
+                    let index = nth(stream.next + i, k, stream.window, first, end);
+                    stream.inputs.get(index).map(|b| &**b)
+                })
+                .collect();
+            let output = buffer.make_mut();
+            let report = match worker.run(&window, output, sides, weight) {
+                Err(e) if weight > 0.0 && stream.qos_mode == QosMode::Fallback => {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::StreamError::Failed,
+                        ["{e}; the classical upscale is used for this frame"]
+                    );
+                    worker.run(&window, output, sides, 0.0)
+                }
+                done => done,
+            }
+            .map_err(|e| self.error(&e))?;
+            if let Some(report) = report {
+                let total = total.get_or_insert_default();
+                total.tiles += report.tiles;
+                total.inference += report.inference;
+            }
+        }
+        let mut counters = lock(&self.counters);
+        let copies = worker.copies();
+        counters.total.copies_to_device = copies.to_device;
+        counters.total.copies_to_host = copies.to_host;
+        if was_half && let Some(fault) = worker.upscaler.spoilt() {
+            counters.total.precision = precision_name(false).to_owned();
+            drop(counters);
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Failed,
+                [
+                    "half precision gave {fault}: the network goes on in single precision (precision=fp32)"
+                ]
+            );
+        }
+        Ok(total)
     }
 
     /// Upscales frames without the network.

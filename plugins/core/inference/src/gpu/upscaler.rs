@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gstneural_cuda::{DeviceFrame, DeviceFrameBuf, DeviceScaler, DeviceStabilizer};
+use gstneural_cuda::{
+    Budget, DeviceFrame, DeviceFrameBuf, DeviceScaler, DeviceStabilizer, Limits, Reservation, Slot,
+};
 use gstneural_pixels::{Color, PixelFormat};
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::{
     device::{Placement, Processor},
-    engine::{Options, Report, Tile},
+    engine::{Options, Plan, Report, Tile},
     error::{Error, Result},
     model::Model,
     upscaler::{Compare, UpscalerOptions, check_compare},
@@ -53,6 +55,25 @@ pub struct GpuUpscaler {
     /// The result before it is put beside another.
     result: Option<DeviceFrameBuf>,
     stabilizer: Option<DeviceStabilizer>,
+    _reservation: Reservation,
+    _slot: Option<Slot>,
+}
+
+/// Bytes of device memory that an upscaler takes, about.
+fn estimate(
+    model: &Model,
+    options: &UpscalerOptions,
+    format: PixelFormat,
+    size: (usize, usize),
+) -> Result<u64> {
+    let plan = Plan::new(model, &options.engine, format, size.0, size.1)?;
+    let elements = |shape: [usize; 4]| shape.iter().map(|n| *n as u64).product::<u64>();
+    let [batch, _, h, w] = plan.in_shape;
+    let activations = (batch * h * w) as u64 * model.info().bytes_per_pixel as u64;
+    // A frame of the result for each view that may be on.
+    let scale = model.info().scale;
+    let frame = (size.0 * size.1 * scale * scale) as u64 * 4 * format.info().sample_bytes as u64;
+    Ok(4 * (elements(plan.in_shape) + elements(plan.out_shape)) + activations + 3 * frame)
 }
 
 impl GpuUpscaler {
@@ -75,9 +96,17 @@ impl GpuUpscaler {
     ) -> Result<Self> {
         check_compare(model, compare_model, options.compare, format, size.0)?;
         let placement = Self::placement(gpu, model, &options.engine)?;
+        let device = &options.engine.device;
+        let budget = Budget::of(gpu.device.ordinal());
+        budget.set(Limits {
+            bytes: device.gpu_memory.map(|n| n as u64),
+            slots: device.slots,
+            folder: device.slot_folder.clone(),
+        });
+        let slot = budget.slot(PATIENCE)?;
         let mut engine = options.engine.clone();
         let begun = Instant::now();
-        loop {
+        let mut made = loop {
             let made = Self::try_new(
                 gpu,
                 model,
@@ -103,9 +132,11 @@ impl GpuUpscaler {
                         return Err(e);
                     }
                 }
-                made => return made,
+                made => break made?,
             }
-        }
+        };
+        made._slot = Some(slot);
+        Ok(made)
     }
 
     fn placement(gpu: &Gpu, model: &Model, options: &Options) -> Result<Placement> {
@@ -140,6 +171,10 @@ impl GpuUpscaler {
     ) -> Result<Self> {
         let scale = model.info().scale;
         let out = (size.0 * scale, size.1 * scale);
+        let budget = Budget::of(gpu.device.ordinal());
+        // Those who wait for memory do so in `new`, with smaller tiles in between.
+        let bytes = estimate(model, options, format, size)?;
+        let reservation = budget.reserve(bytes, Duration::ZERO)?;
         let open = |model: &Arc<Model>| {
             let (model, placement) = (model.clone(), placement.clone());
             GpuEngine::new(gpu, model, &options.engine, placement, format, color, size)
@@ -159,12 +194,18 @@ impl GpuUpscaler {
                 .transpose()?,
             gpu: gpu.clone(),
             options: options.clone(),
+            _reservation: reservation,
+            _slot: None,
         })
     }
 
-    /// What the network runs on.
-    pub fn processor(&self) -> Processor {
-        self.engine.placement().processor
+    /// What the network runs on: `cuda` or `tensorrt`.
+    pub fn device_name(&self) -> &'static str {
+        match self.engine.placement().processor {
+            // The software device's.
+            Processor::Cpu => Processor::Cuda.name(),
+            processor => processor.name(),
+        }
     }
 
     /// Whether the network runs in half precision.
