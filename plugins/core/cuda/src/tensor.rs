@@ -84,6 +84,11 @@ impl DeviceTensor {
         self.shape
     }
 
+    /// Order of the dimensions.
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
     /// Type of the elements.
     pub fn element(&self) -> Element {
         self.element
