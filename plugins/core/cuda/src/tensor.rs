@@ -66,7 +66,7 @@ impl DeviceTensor {
                 "{bytes} bytes are no tensor {shape:?} of {element:?}"
             ));
         }
-        if address == 0 || address % element.bytes() as u64 != 0 {
+        if address == 0 || !address.is_multiple_of(element.bytes() as u64) {
             return arguments(format!(
                 "{address:#x} is no address of a tensor of {element:?}"
             ));
@@ -162,7 +162,8 @@ impl TensorView {
             return Ok(self);
         }
         let squared = block.saturating_mul(block);
-        if block == 0 || block > 64 || self.channels % squared != 0 || self.raw.block != 1 {
+        if block == 0 || block > 64 || !self.channels.is_multiple_of(squared) || self.raw.block != 1
+        {
             return arguments(format!(
                 "{} channels cannot be shuffled by blocks of {block}",
                 self.channels

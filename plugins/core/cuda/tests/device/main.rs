@@ -2,6 +2,8 @@
 //! which runs the kernels' own source on the CPU. Each kernel is compared with its twin and with the
 //! CPU path of `gstneural_pixels`, bit by bit.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod driver;

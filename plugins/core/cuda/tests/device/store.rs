@@ -30,7 +30,7 @@ impl Output {
         Self {
             host: rig.result(element, order, shape, white),
             block,
-            crd: turn % 3 != 0,
+            crd: !turn.is_multiple_of(3),
             channels,
             tile,
         }
