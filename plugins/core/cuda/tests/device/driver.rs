@@ -59,11 +59,10 @@ fn copies_of_frames_are_counted() {
     rig.kernels
         .blit(&rig.stream, &on_device.frame(), &other.frame(), (0, 0))
         .unwrap();
-    assert!(
-        rig.kernels
-            .equal(&rig.stream, &on_device.frame(), &other.frame())
-            .unwrap()
-    );
+    let flag = DeviceBuffer::new(&rig.device, 4).unwrap();
+    let frames = (on_device.frame(), other.frame());
+    let equal = rig.kernels.equal(&rig.stream, &frames.0, &frames.1, &flag);
+    assert!(equal.unwrap());
     assert_eq!(rig.stream.copies(), before);
 }
 

@@ -1,6 +1,6 @@
 //! Finished frames.
 
-use gstneural_cuda::{DeviceFrameBuf, DeviceScaler, Element, Findings, Order, twins};
+use gstneural_cuda::{DeviceBuffer, DeviceFrameBuf, DeviceScaler, Element, Findings, Order, twins};
 use gstneural_pixels::{
     Color, Family, Filter, FrameBuf, FrameScaler, PixelFormat, YuvRgb, blit, mix, replace_luma,
     split_view,
@@ -155,9 +155,9 @@ fn equal_frames_and_no_others() {
         let same = rig.up(&a);
         let equal = |b: &DeviceFrameBuf| {
             let frames = (on_device.frame(), b.frame());
-            rig.kernels
-                .equal(&rig.stream, &frames.0, &frames.1)
-                .unwrap()
+            let flag = DeviceBuffer::new(&rig.device, 4).unwrap();
+            let equal = rig.kernels.equal(&rig.stream, &frames.0, &frames.1, &flag);
+            equal.unwrap()
         };
         assert!(equal(&same) && !twins::differs(&a.as_ref(), &a.as_ref()));
         let last = format.info().components.len() - 1;
@@ -185,7 +185,7 @@ fn overflow_and_black_are_found() {
                     host = rig.result(element, Order::Nchw, shape, 1.0);
                 }
                 let (tensor, _memory) = rig.tensor(&host);
-                let result = gstneural_cuda::DeviceBuffer::new(&rig.device, 8).unwrap();
+                let result = DeviceBuffer::new(&rig.device, 8).unwrap();
                 rig.kernels.inspect(&rig.stream, &tensor, &result).unwrap();
                 let found = rig.kernels.findings(&rig.stream, &result).unwrap();
                 assert_eq!(found, twins::inspect(&host), "{i} {shape:?} {strange}");
@@ -213,6 +213,7 @@ fn what_does_not_fit_is_refused() {
     let (k, s) = (&rig.kernels, &rig.stream);
     let (small, large, other) = (&small.frame(), &large.frame(), &other.frame());
     let (format, site) = (PixelFormat::Nv12, color.site);
+    let flag = DeviceBuffer::new(&rig.device, 4).unwrap();
     let scaler = DeviceScaler::new(s, format, site, (16, 8), (32, 16), Filter::Bicubic).unwrap();
     assert!(k.scale(s, &scaler, small, large).is_ok());
     assert!(k.scale(s, &scaler, large, small).is_err());
@@ -221,7 +222,10 @@ fn what_does_not_fit_is_refused() {
     assert!(k.mix(s, small, other, 0.5).is_err());
     assert!(k.split_view(s, small, large, 4).is_err());
     assert!(k.blit(s, small, other, (0, 0)).is_err());
-    assert!(k.equal(s, small, large).is_err());
+    assert!(k.equal(s, small, large, &flag).is_err());
+    let tiny = DeviceBuffer::new(&rig.device, 3).unwrap();
+    assert!(k.equal(s, small, small, &tiny).is_err());
+    assert!(k.equal(s, small, small, &flag).unwrap());
     assert!(k.replace_luma(s, small, small).is_err(), "not RGB");
     assert!(
         k.fill(s, small, 1, (0, 0, 9, 4), 0).is_err(),

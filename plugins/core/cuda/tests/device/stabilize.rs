@@ -81,3 +81,54 @@ fn the_same_as_on_the_cpu_over_time() {
         }
     }
 }
+
+/// Left half moved by `by`, the right half not at all.
+fn half_moved(base: &FrameBuf, by: u32) -> FrameBuf {
+    let mut out = base.clone();
+    let mut view = out.as_mut();
+    let mut luma = view.component_mut(0);
+    for y in 0..luma.height() {
+        for x in 0..luma.width() / 2 {
+            let value = luma.as_ref().get(x, y) + by;
+            luma.set(x, y, value);
+        }
+    }
+    out
+}
+
+#[test]
+fn a_mean_difference_of_thirty_is_no_cut_yet() {
+    let mut rig = Rig::new(32);
+    let (format, size) = (gstneural_pixels::PixelFormat::Nv12, (20, 8));
+    let out = (40, 16);
+    let base = FrameBuf::new(format, size.0, size.1, Color::default()).unwrap();
+    // 30 on average, and a little more: 30 is rounded down from less than 31.
+    for (by, averaged) in [(60, true), (61, true), (62, false)] {
+        let mut device = DeviceStabilizer::new(&rig.stream, format, size, out).unwrap();
+        let mut cpu = Stabilizer::new(format, size.0, size.1, out.0, out.1).unwrap();
+        let classical = rig.noise(format, out, Color::default());
+        let mut changed = false;
+        for input in [base.clone(), half_moved(&base, by)] {
+            let result = rig.noise(format, out, Color::default());
+            let frames = (rig.up(&input), rig.up(&classical), rig.up(&result));
+            let (i, c, o) = (frames.0.frame(), frames.1.frame(), frames.2.frame());
+            device
+                .run(&rig.kernels, &rig.stream, &i, &c, &o, 0.9)
+                .unwrap();
+            let mut by_cpu = result.clone();
+            cpu.run(
+                &input.as_ref(),
+                &classical.as_ref(),
+                &mut by_cpu.as_mut(),
+                0.9,
+            );
+            assert_equal(
+                &rig.down(&frames.2).as_ref(),
+                &by_cpu.as_ref(),
+                &format!("{by}"),
+            );
+            changed = by_cpu.as_ref().plane(0).data != result.as_ref().plane(0).data;
+        }
+        assert_eq!(changed, averaged, "{by}");
+    }
+}
