@@ -33,6 +33,7 @@ declare -rA ORT_SHA256=(
 readonly DEBIAN_PACKAGES=(
     build-essential pkg-config meson ninja-build nasm xxd git ca-certificates
     libglib2.0-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+    libgstreamer-plugins-bad1.0-dev
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
     ffmpeg mkvtoolnix chromium

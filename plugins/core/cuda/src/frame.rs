@@ -85,7 +85,8 @@ impl DeviceFrame {
                 }));
             }
             let unit = info.sample_bytes as u64;
-            if plane.address == 0 || plane.address % unit != 0 || plane.pitch as u64 % unit != 0 {
+            let odd = |n: u64| !n.is_multiple_of(unit);
+            if plane.address == 0 || odd(plane.address) || odd(plane.pitch as u64) {
                 return arguments(format!(
                     "plane {i} at {:#x}, pitch {}, is no memory for samples of {unit} bytes",
                     plane.address, plane.pitch

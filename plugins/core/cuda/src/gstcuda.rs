@@ -32,8 +32,8 @@ pub const CUDA_MEMORY: &str = "memory:CUDAMemory";
 /// The type of the context that elements share it by.
 pub const CUDA_CONTEXT_TYPE: &str = "gst.cuda.context";
 
-/// Where `GstCudaMemory.context` lies: behind its `GstMemory`.
-const MEMORY_CONTEXT: usize = 112;
+/// Where `GstCudaMemory.context` lies, in bytes: behind its `GstMemory`.
+pub const MEMORY_CONTEXT: usize = 112;
 
 type Boolean = c_int;
 
@@ -55,6 +55,7 @@ macro_rules! table {
             }
 
             #[cfg(test)]
+            #[allow(dead_code)]
             const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
         }
     };

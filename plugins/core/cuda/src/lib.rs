@@ -17,6 +17,7 @@ pub mod gstcuda;
 mod kernels;
 mod params;
 mod tensor;
+pub mod twins;
 
 pub use budget::{Budget, Limits, Reservation, Slot};
 pub use buffer::{DeviceBuffer, allocated};

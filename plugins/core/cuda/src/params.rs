@@ -177,3 +177,56 @@ params! {
         components: u32,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::MODULES;
+
+    /// Bytes that a kernel takes, as its PTX says.
+    fn size_in(ptx: &str, kernel: &str) -> usize {
+        let mark = format!("{kernel}_param_0[");
+        let at = ptx.find(&mark).unwrap() + mark.len();
+        ptx[at..].split(']').next().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn structures_are_as_large_as_the_kernels_say() {
+        let mut seen = 0;
+        for (ptx, names) in MODULES {
+            for name in *names {
+                let name = name.to_str().unwrap();
+                let size = match name {
+                    n if n.starts_with("load_") => size_of::<Load>(),
+                    n if n.starts_with("store_") => size_of::<Store>(),
+                    "gather" | "gather_weighted" => size_of::<Gather>(),
+                    "differs" => size_of::<Differs>(),
+                    "inspect" => size_of::<Inspect>(),
+                    "motion" | "smooth" => size_of::<Stabilize>(),
+                    _ => size_of::<Post>(),
+                };
+                assert_eq!(size_in(ptx, name), size, "{name}");
+                seen += 1;
+            }
+            assert_eq!(ptx.matches(".visible .entry").count(), names.len());
+        }
+        assert_eq!(seen, crate::kernels::Kernel::Smooth as usize + 1);
+    }
+
+    #[test]
+    fn nothing_is_fused_or_flushed() {
+        for (ptx, _) in MODULES {
+            assert!(ptx.ends_with('\0') && ptx.contains(".target sm_75"));
+            assert!(
+                ptx.contains("mul.rn.f32") || ptx.contains("mul.f32"),
+                "no arithmetic at all"
+            );
+            for line in ptx.lines().map(str::trim) {
+                // Without .rn the driver's compiler may contract a product and a sum.
+                let loose = ["mul.f32", "add.f32", "sub.f32", "fma."];
+                assert!(!loose.iter().any(|l| line.starts_with(l)), "{line}");
+                assert!(!line.contains(".ftz"), "{line}");
+            }
+        }
+    }
+}

@@ -66,7 +66,7 @@ impl DeviceTensor {
                 "{bytes} bytes are no tensor {shape:?} of {element:?}"
             ));
         }
-        if address == 0 || address % element.bytes() as u64 != 0 {
+        if address == 0 || !address.is_multiple_of(element.bytes() as u64) {
             return arguments(format!(
                 "{address:#x} is no address of a tensor of {element:?}"
             ));
@@ -82,6 +82,11 @@ impl DeviceTensor {
     /// N, C, H, W.
     pub fn shape(&self) -> [usize; 4] {
         self.shape
+    }
+
+    /// Order of the dimensions.
+    pub fn order(&self) -> Order {
+        self.order
     }
 
     /// Type of the elements.
@@ -157,7 +162,8 @@ impl TensorView {
             return Ok(self);
         }
         let squared = block.saturating_mul(block);
-        if block == 0 || block > 64 || self.channels % squared != 0 || self.raw.block != 1 {
+        if block == 0 || block > 64 || !self.channels.is_multiple_of(squared) || self.raw.block != 1
+        {
             return arguments(format!(
                 "{} channels cannot be shuffled by blocks of {block}",
                 self.channels

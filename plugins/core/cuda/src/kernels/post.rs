@@ -91,31 +91,22 @@ impl Kernels {
             return arguments("the scaler is for frames of another size");
         }
         // Components of luma's size, and those that are not.
-        let (mut full, mut chroma) = (Vec::new(), Vec::new());
-        for c in components {
-            let pair = (from.component(c)?, to.component(c)?);
-            match from.component_size(c)? == from.size() && to.component_size(c)? == to.size() {
-                true if scaler.chroma.is_none() || !is_chroma(from, c) => full.push(pair),
-                _ => chroma.push(pair),
+        for (filter, subsampled) in [(Some(&scaler.full), false), (scaler.chroma.as_ref(), true)] {
+            let Some(filter) = filter else { continue };
+            let mut params = NOTHING;
+            (params.across, params.down) = filter.raw();
+            let mut count = 0;
+            let slots = params.src.iter_mut().zip(&mut params.dst);
+            let wanted = components
+                .clone()
+                .filter(|c| is_chroma(from, *c) == subsampled);
+            for (c, (src, dst)) in wanted.zip(slots) {
+                (*src, *dst) = (from.component(c)?, to.component(c)?);
+                count += 1;
             }
-        }
-        let filters = [(Some(&scaler.full), full), (scaler.chroma.as_ref(), chroma)];
-        for (filter, pairs) in filters {
-            let (Some(filter), Some((_, first))) = (filter, pairs.first().copied()) else {
-                continue;
-            };
-            let (src, dst): (Vec<Comp>, Vec<Comp>) = pairs.iter().copied().unzip();
-            let (across, down) = filter.raw();
-            let params = Post {
-                src: slots(&src)?,
-                dst: slots(&dst)?,
-                across,
-                down,
-                ..NOTHING
-            };
-            let size = (first.width as usize, first.height as usize, pairs.len());
+            let (width, height) = filter.dst_size();
             // SAFETY: frames were checked when they were made, and have the filter's sizes.
-            unsafe { self.launch(stream, Kernel::Resample, &params, size)? };
+            unsafe { self.launch(stream, Kernel::Resample, &params, (width, height, count))? };
         }
         Ok(())
     }
@@ -342,13 +333,20 @@ impl Kernels {
         Ok(())
     }
 
-    /// Whether two frames are equal, byte by byte. Waits for the answer.
+    /// Whether two frames are equal, byte by byte. Waits for the answer, for which `flag`, of 4
+    /// bytes, is used.
     ///
     /// # Errors
-    /// If the frames differ in format or size, or what the driver says.
-    pub fn equal(&self, stream: &Stream, a: &DeviceFrame, b: &DeviceFrame) -> Result<bool> {
+    /// If the frames differ in format or size, `flag` is too small, or what the driver says.
+    pub fn equal(
+        &self,
+        stream: &Stream,
+        a: &DeviceFrame,
+        b: &DeviceFrame,
+        flag: &DeviceBuffer,
+    ) -> Result<bool> {
         a.check_alike(b)?;
-        let flag = DeviceBuffer::zeroed(stream, 4)?;
+        flag.clear(stream, 0..4)?;
         for (p, (one, other)) in a.planes().iter().zip(b.planes()).enumerate() {
             let (bytes, rows) = a.format().plane_size(p, a.width(), a.height());
             let params = Differs {
