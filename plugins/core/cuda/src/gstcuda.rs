@@ -314,6 +314,20 @@ impl GstCuda {
         }
     }
 
+    /// The `CUcontext` that a memory belongs to; None if it is not CUDA's.
+    ///
+    /// # Safety
+    /// `memory` must be a `GstMemory`.
+    pub unsafe fn memory_handle(&self, memory: *mut c_void) -> Option<*mut c_void> {
+        // SAFETY: as the caller promises; the memory keeps its context alive.
+        unsafe {
+            let context = self.memory_context(memory)?;
+            Some((self.functions.gst_cuda_context_get_handle)(
+                context.as_ptr(),
+            ))
+        }
+    }
+
     /// With 1.24 or newer: waits for the stream that writes a memory. Before, elements do that
     /// themselves.
     ///

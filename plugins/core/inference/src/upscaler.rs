@@ -85,7 +85,7 @@ pub(crate) fn check_compare(
     }
     let out_w = width * model.info().scale;
     let subsampled = format.info().components.iter().any(|c| c.sub_w > 0);
-    if compare == Compare::Side && subsampled && out_w % 2 != 0 {
+    if compare == Compare::Side && subsampled && !out_w.is_multiple_of(2) {
         return Err(Error::Unsupported(format!(
             "compare=side needs an even output width with subsampled chroma, this one is {out_w}"
         )));

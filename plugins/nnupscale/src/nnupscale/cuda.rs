@@ -2,7 +2,7 @@
 //!
 //! The only module of this plugin with unsafe code: GStreamer's objects go through C here.
 
-use std::{marker::PhantomData, ptr};
+use std::{marker::PhantomData, ptr, sync::Mutex};
 
 use gst::{ffi, glib::translate::*, prelude::*};
 use gst_video::VideoFormat;
@@ -10,6 +10,8 @@ use gstneural_cuda::{
     ContextCell, Device, DeviceFrame, DevicePlane, GST_MAP_CUDA, GstCuda, GstCudaContext,
 };
 use gstneural_pixels::{Color, PixelFormat};
+
+use super::imp::lock;
 
 /// The caps feature of frames in CUDA memory.
 pub(super) const FEATURE: &str = "memory:CUDAMemory";
@@ -102,7 +104,7 @@ impl Link {
             return Ok(found);
         }
         let library = GstCuda::load()?;
-        let own = library.wrap(device)?;
+        let own = shared(library, device)?;
         self.cell.set(Some(own.clone()));
         let raw = library.new_gst_context(&own);
         // SAFETY: a GstContext that is ours to keep.
@@ -143,6 +145,19 @@ impl Link {
     pub fn clear(&self) {
         self.cell.set(None);
     }
+}
+
+/// The one object of this process that stands for a device's primary context: neighbours of two
+/// elements of ours find the same one, and encoders compare objects.
+fn shared(library: &'static GstCuda, device: &Device) -> gstneural_cuda::Result<GstCudaContext> {
+    static ALL: Mutex<Vec<(usize, GstCudaContext)>> = Mutex::new(Vec::new());
+    let mut all = lock(&ALL);
+    if let Some((_, found)) = all.iter().find(|(ordinal, _)| *ordinal == device.ordinal()) {
+        return Ok(found.clone());
+    }
+    let made = library.wrap(device)?;
+    all.push((device.ordinal(), made.clone()));
+    Ok(made)
 }
 
 /// A pool of frames in `context`, configured; and the size of its buffers.
@@ -232,8 +247,9 @@ impl<'a> Mapped<'a> {
         let memory = buffer.peek_memory(0).as_ptr().cast_mut();
         // SAFETY: a GstMemory that lives as long as the buffer.
         unsafe {
-            let of = library.memory_context(memory.cast());
-            if of.is_none_or(|of| of.as_ptr() != context.as_ptr()) {
+            // Several objects may stand for one context.
+            let of = library.memory_handle(memory.cast());
+            if of != Some(context.handle()) {
                 return Ok(None);
             }
             library.memory_sync(memory.cast());
