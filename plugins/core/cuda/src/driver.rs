@@ -109,6 +109,21 @@ fn start() -> std::result::Result<(), Unavailable> {
     }
 }
 
+/// The newest CUDA version that the driver knows, major and minor.
+///
+/// # Errors
+/// [`Error::Unavailable`] without a driver or a device.
+pub fn driver_version() -> Result<(u32, u32)> {
+    available()?;
+    let mut version = 0;
+    // SAFETY: the driver runs; `version` lives as long as the call.
+    check("cuDriverGetVersion", unsafe {
+        sys::cuDriverGetVersion(&mut version)
+    })?;
+    let version = version.max(0) as u32;
+    Ok((version / 1000, version % 1000 / 10))
+}
+
 /// CUDA's name of an error.
 fn name_of(code: CUresult) -> String {
     let mut name = std::ptr::null();
@@ -139,4 +154,44 @@ pub(crate) fn check_memory(call: &'static str, code: CUresult, bytes: u64) -> Re
 /// A driver's answer as a result.
 pub(crate) fn check(call: &'static str, code: CUresult) -> Result<()> {
     check_memory(call, code, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    fn calls(folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                calls(&path, found);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for rest in text.split("sys::cu").skip(1) {
+                let name: String = rest
+                    .chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .collect();
+                // Not `culib`, which is cudarc's.
+                if name.starts_with(char::is_uppercase) {
+                    found.insert(format!("cu{name}"));
+                }
+            }
+        }
+    }
+
+    /// cudarc panics where a symbol is missing: every one that is called must be looked for first.
+    #[test]
+    fn every_function_that_is_called_is_looked_for() {
+        let mut called = BTreeSet::new();
+        calls(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut called,
+        );
+        let known: BTreeSet<String> = SYMBOLS.iter().map(|s| s.to_string()).collect();
+        assert_eq!(called, known);
+    }
 }

@@ -176,6 +176,47 @@ params! {
         scene_cut: u32,
         components: u32,
     }
+    /// nets.cu
+    Dense {
+        x: [u64; 2],
+        weights: u64,
+        bias: u64,
+        out: u64,
+        add: u64,
+        inputs: [u32; 2],
+        outputs: u32,
+        positions: u32,
+        columns: u32,
+        shuffle: u32,
+        shift: u32,
+        low: i32,
+    }
+    /// nets.cu
+    Depthwise {
+        x: u64,
+        weights: u64,
+        bias: u64,
+        out: u64,
+        channels: u32,
+        columns: u32,
+        rows: u32,
+        slice: u32,
+        shift: u32,
+        unused: u32,
+    }
+    /// nets.cu
+    Ends {
+        planes: [Comp; 3],
+        latents: u64,
+        steps: u64,
+        x: u64,
+        direct: u64,
+        prediction: u64,
+        channels: u32,
+        count: u32,
+        columns: u32,
+        unused: u32,
+    }
 }
 
 #[cfg(test)]
@@ -203,6 +244,11 @@ mod tests {
                     "differs" => size_of::<Differs>(),
                     "inspect" => size_of::<Inspect>(),
                     "motion" | "smooth" => size_of::<Stabilize>(),
+                    "dense" => size_of::<Dense>(),
+                    "depthwise" => size_of::<Depthwise>(),
+                    "dequantise" | "positions_of_samples" | "samples_of_positions" => {
+                        size_of::<Ends>()
+                    }
                     _ => size_of::<Post>(),
                 };
                 assert_eq!(size_in(ptx, name), size, "{name}");
@@ -210,16 +256,20 @@ mod tests {
             }
             assert_eq!(ptx.matches(".visible .entry").count(), names.len());
         }
-        assert_eq!(seen, crate::kernels::Kernel::Smooth as usize + 1);
+        assert_eq!(
+            seen,
+            crate::kernels::Kernel::SamplesOfPositions as usize + 1
+        );
     }
 
     #[test]
     fn nothing_is_fused_or_flushed() {
         for (ptx, _) in MODULES {
             assert!(ptx.ends_with('\0') && ptx.contains(".target sm_75"));
+            let float = ptx.contains("mul.rn.f32");
             assert!(
-                ptx.contains("mul.rn.f32") || ptx.contains("mul.f32"),
-                "no arithmetic at all"
+                float != ptx.contains("dequantise"),
+                "floating point where none belongs"
             );
             for line in ptx.lines().map(str::trim) {
                 // Without .rn the driver's compiler may contract a product and a sum.

@@ -16,12 +16,12 @@ pub struct DecoderNets {
     pub(super) kind: Kind,
     hyper: HyperNets,
     /// `[LEVELS][latents]`.
-    step: Vec<i32>,
+    pub(super) step: Vec<i32>,
     hyper_indices: Vec<[u8; HYPER]>,
     /// Latents to what is added to the last layer's output.
-    direct: Dense,
-    trunk: Trunk,
-    out: Dense,
+    pub(super) direct: Dense,
+    pub(super) trunk: Trunk,
+    pub(super) out: Dense,
 }
 
 /// Buffers of [`DecoderNets::synthesise`].

@@ -23,6 +23,7 @@ mod encoder;
 mod file;
 mod hyper;
 mod kernels;
+mod layers;
 mod layout;
 mod load;
 mod model;
@@ -36,6 +37,7 @@ pub use decoder::{DecoderNets, SynthesisWorkspace};
 pub use encoder::{AnalysisWorkspace, EncoderNets, HyperAnalysisWorkspace};
 pub use hyper::{BAND_ROWS, HyperNets, HyperWorkspace};
 pub use kernels::Kernels;
+pub use layers::{BlockNumbers, DenseNumbers, DepthwiseNumbers, SynthesisNumbers};
 pub use model::{Kind, Level, Model};
 pub use seal::seal;
 #[doc(hidden)]

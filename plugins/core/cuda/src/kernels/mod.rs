@@ -64,6 +64,16 @@ pub(crate) const MODULES: &[(&str, &[&CStr])] = &[
         ],
     ),
     (ptx!("stabilize"), &[c"motion", c"smooth"]),
+    (
+        ptx!("nets"),
+        &[
+            c"dense",
+            c"depthwise",
+            c"dequantise",
+            c"positions_of_samples",
+            c"samples_of_positions",
+        ],
+    ),
 ];
 
 /// A kernel; its number is its place in [`MODULES`].
@@ -86,6 +96,11 @@ pub(crate) enum Kernel {
     Inspect,
     Motion,
     Smooth,
+    Dense,
+    Depthwise,
+    Dequantise,
+    PositionsOfSamples,
+    SamplesOfPositions,
 }
 
 /// Threads of a block, across and down: a warp writes a row.
@@ -146,7 +161,7 @@ impl Kernels {
     /// # Safety
     /// The kernel must take `P`, and everything that `params` points to must be device memory of
     /// the sizes that it says, until the work is done.
-    unsafe fn launch<P: Params>(
+    pub(crate) unsafe fn launch<P: Params>(
         &self,
         stream: &Stream,
         kernel: Kernel,

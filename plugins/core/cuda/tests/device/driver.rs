@@ -15,6 +15,7 @@ fn a_device_is_opened_once() {
     assert_eq!(again, rig.device);
     assert_eq!(again.raw_context(), rig.device.raw_context());
     assert!(!rig.device.name().is_empty());
+    assert!(gstneural_cuda::driver_version().unwrap() >= (12, 4));
     assert!(
         rig.device.compute_capability() >= (7, 5),
         "the kernels need Turing"
@@ -163,4 +164,49 @@ fn frames_and_tensors_that_cannot_be() {
     assert!(tensor(4097, 120).is_err());
     let huge = [usize::MAX, 2, 2, 2];
     assert!(DeviceTensor::new(4096, 120, Element::F32, Order::Nchw, huge).is_err());
+}
+
+/// What `available` says in a process of its own, with the stand-in as its driver.
+fn said(variables: &[(&str, &str)]) -> String {
+    let library = crate::common::stand_in();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "driver::says_whether_cuda_is_available",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env("LD_LIBRARY_PATH", library.parent().unwrap())
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (_, rest) = text
+        .split_once("available: ")
+        .unwrap_or_else(|| panic!("{text}"));
+    rest.lines().next().unwrap().to_string()
+}
+
+#[test]
+#[ignore = "run by the test below, in a process of its own"]
+fn says_whether_cuda_is_available() {
+    match gstneural_cuda::available() {
+        Ok(()) => println!("available: yes, {}", Device::count().unwrap()),
+        Err(why) => println!("available: {why}"),
+    }
+}
+
+#[test]
+fn the_reason_is_given() {
+    assert_eq!(said(&[]), "yes, 1");
+    assert_eq!(said(&[("FAKE_CUDA_DEVICES", "3")]), "yes, 3");
+    let none = said(&[("FAKE_CUDA_DEVICES", "0")]);
+    assert!(none.contains("sees no GPU"), "{none}");
+    let broken = said(&[("FAKE_CUDA_INIT", "999")]);
+    assert!(
+        broken.contains("does not start: CUDA_ERROR_UNKNOWN (999)"),
+        "{broken}"
+    );
+    let off = said(&[("GSTNEURAL_CUDA", "off")]);
+    assert!(off.contains("switched off by GSTNEURAL_CUDA"), "{off}");
 }

@@ -9,6 +9,7 @@ mod common;
 mod driver;
 mod gstreamer;
 mod load;
+mod nets;
 mod post;
 mod stabilize;
 mod store;
