@@ -13,6 +13,9 @@ const ONE_STAGE: f32 = 1.6;
 /// The most code vectors of a codebook.
 pub(super) const MAX_WORDS: usize = 256;
 
+/// Costs that are compared at once.
+const LANES: usize = 16;
+
 /// Codebooks in the form that searching needs.
 #[derive(Debug)]
 pub(crate) struct Search {
@@ -27,6 +30,8 @@ struct Book {
     squares: Vec<f32>,
     /// What the index of each costs, as a refinement and as the first stage, in bits.
     bits: [Vec<f32>; 2],
+    /// Squares and the price of the bits together.
+    offsets: [Vec<f32>; 2],
 }
 
 /// The choice for a part.
@@ -44,24 +49,41 @@ pub(crate) struct Choice {
 pub(super) fn nearest(words: &[f32], offsets: &[f32], x: &[f32]) -> usize {
     let n = offsets.len().min(MAX_WORDS);
     let mut costs = [f32::INFINITY; MAX_WORDS];
-    costs[..n].copy_from_slice(&offsets[..n]);
-    for (row, &x) in words.chunks_exact(n.max(1)).zip(x) {
-        let x = -2.0 * x;
-        for (cost, &w) in costs.iter_mut().zip(row) {
-            *cost += x * w;
+    let costs_n = &mut costs[..n];
+    let row = |d: usize| words.get(d * n..(d + 1) * n).unwrap_or_default();
+    if let &[a, b, c, d] = x {
+        // The same sums in the same order, without a way through memory after each product.
+        let [a, b, c, d] = [a, b, c, d].map(|x| -2.0 * x);
+        let rows = row(0).iter().zip(row(1)).zip(row(2)).zip(row(3));
+        for ((cost, &o), (((p, q), r), s)) in costs_n.iter_mut().zip(offsets).zip(rows) {
+            *cost = o + a * p + b * q + c * r + d * s;
+        }
+    } else {
+        costs_n.copy_from_slice(&offsets[..n]);
+        for (d, x) in x.iter().enumerate() {
+            let x = -2.0 * x;
+            for (cost, &w) in costs_n.iter_mut().zip(row(d)) {
+                *cost += x * w;
+            }
         }
     }
-    // The least of each lane first: that is a minimum of vectors.
-    let mut least = [f32::INFINITY; 16];
-    for part in costs.as_chunks::<16>().0 {
-        for (least, &c) in least.iter_mut().zip(part) {
-            *least = if c < *least { c } else { *least };
+    // The least of each lane and where it was: minima of vectors.
+    let (mut least, mut at) = ([f32::INFINITY; LANES], [0u32; LANES]);
+    for (i, part) in costs.as_chunks::<LANES>().0.iter().enumerate() {
+        for ((least, at), &c) in least.iter_mut().zip(&mut at).zip(part) {
+            let less = c < *least;
+            *least = if less { c } else { *least };
+            *at = if less { i as u32 } else { *at };
         }
     }
-    let least = least
-        .iter()
-        .fold(f32::INFINITY, |a, &b| if b < a { b } else { a });
-    costs.iter().position(|&c| c <= least).unwrap_or(0)
+    let (mut best, mut index) = (f32::INFINITY, usize::MAX);
+    for (lane, (&c, &at)) in least.iter().zip(&at).enumerate() {
+        let here = at as usize * LANES + lane;
+        if c < best || (c == best && here < index) {
+            (best, index) = (c, here);
+        }
+    }
+    index.min(n.saturating_sub(1))
 }
 
 impl Search {
@@ -77,10 +99,17 @@ impl Search {
                 let table = codebooks.index_table(number, first);
                 (0..n).map(|i| tables.cost(table, i as u8)).collect()
             });
+            let squares: Vec<f32> = squares.collect();
+            let offsets = [0, 1].map(|first: usize| {
+                let bits: &Vec<f32> = &bits[first];
+                let each = squares.iter().zip(bits);
+                each.map(|(s, b)| s + PRICE * UNIT * UNIT * b).collect()
+            });
             Book {
                 words: (0..size * n).map(|at| value(at / n, at % n)).collect(),
-                squares: squares.collect(),
+                squares,
                 bits,
+                offsets,
             }
         };
         Self {
@@ -110,7 +139,7 @@ impl Search {
             reach *= 4.0;
         }
         let last = (fits + 1).min(codebooks.classes() - 1);
-        for class in (fits - 1).max(1)..=last {
+        'classes: for class in (fits - 1).max(1)..=last {
             let mut bits = class_bits(class);
             if least <= price * (bits + 1.0) {
                 continue;
@@ -125,22 +154,30 @@ impl Search {
                     return best;
                 };
                 let n = book.squares.len();
+                let first = usize::from(stage == class);
+                let own_bits = &book.bits[first];
                 // Beyond the last codebook: the same in a larger unit.
                 let scale = (1u32 << shift) as f32;
-                let own_price = price / (scale * scale);
-                let own_bits = &book.bits[usize::from(stage == class)];
-                let mut offsets = [0.0; MAX_WORDS];
-                for ((o, s), b) in offsets.iter_mut().zip(&book.squares).zip(own_bits) {
-                    *o = s + own_price * b;
-                }
-                rest.iter_mut().for_each(|x| *x /= scale);
-                let index = (kernels.nearest)(&book.words, &offsets[..n], rest);
+                let index = if shift == 0 {
+                    (kernels.nearest)(&book.words, &book.offsets[first], rest)
+                } else {
+                    let mut offsets = [0.0; MAX_WORDS];
+                    let price = price / (scale * scale);
+                    for ((o, s), b) in offsets.iter_mut().zip(&book.squares).zip(own_bits) {
+                        *o = s + price * b;
+                    }
+                    rest.iter_mut().for_each(|x| *x /= scale);
+                    (kernels.nearest)(&book.words, &offsets[..n], rest)
+                };
                 for (x, words) in rest.iter_mut().zip(book.words.chunks_exact(n)) {
                     *x = (*x - words.get(index).copied().unwrap_or(0.0)) * scale;
                 }
                 bits += own_bits.get(index).copied().unwrap_or(0.0);
                 if let Some(to) = indices.get_mut(stage - 1) {
                     *to = index as u8;
+                }
+                if least <= price * bits {
+                    continue 'classes;
                 }
             }
             let cost = energy(rest) + price * bits;
