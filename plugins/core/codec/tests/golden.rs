@@ -114,8 +114,8 @@ const GOLDEN: [Golden; 9] = [
         near: 0,
         references: 1,
         lossy: Some((22, false)),
-        bytes: "",
-        pictures: "",
+        bytes: "3b37a472efdc8f0b8a1b6258e0ef65777ec8a3f91fcc8b2c32c4d9267314813e",
+        pictures: "054919c4999437f02502ce509a0d36600bb5ca6df590b7ddd6dbdac66cb56b6c",
     },
 ];
 
