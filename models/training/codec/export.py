@@ -5,7 +5,7 @@
 Every layer gets the finest power of two for which no sum can leave 24 bits: then the integers
 are the same in any order of summation, in 32-bit integers as in single precision. The format
 is specified in docs/bitstream.md. `cargo run -p gstneural-codec --example seal_model FILE`
-puts the conformance vectors in.
+puts the conformance vectors in. Codebooks (`codebooks.py`) go in if they are there.
 """
 
 import argparse
@@ -128,6 +128,12 @@ def main():
         net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
         for tensors, more in zip((decoder, encoder), sections(net, kind)):
             tensors |= more
+        path = args.work / f"codec-{args.tier}-{kind}-vq.npz"
+        if path.exists():
+            with np.load(path) as arrays:
+                decoder |= {f"{kind}.vq.{name}": arrays[name] for name in arrays.files}
+        else:
+            print(f"{path.name} is missing: no codebooks for {kind} frames")
     parts = [section(decoder), section(encoder)]
     data = b"GNM1" + struct.pack("<II", *map(len, parts)) + b"".join(parts)
     data += struct.pack("<I", binascii.crc32(data))

@@ -14,8 +14,8 @@ pub(super) struct Encode {
     /// The .mkv or s3://BUCKET/KEY.mkv to make
     output: PathBuf,
 
-    /// How frames are coded: auto, intra, inter or lossless [default: auto]
-    #[arg(long, value_parser = ["auto", "intra", "inter", "lossless"], help_heading = "Coding")]
+    /// How frames are coded: auto, intra, inter, vq or lossless [default: auto]
+    #[arg(long, value_parser = ["auto", "intra", "inter", "vq", "lossless"], help_heading = "Coding")]
     profile: Option<String>,
     /// Constant quality of a lossy profile: 0 (coarse) to 31 (fine)
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=31), conflicts_with = "bitrate", help_heading = "Coding")]

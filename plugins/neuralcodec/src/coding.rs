@@ -7,7 +7,7 @@ use gst::glib;
 use gstneural_codec::{
     CodecError, Config, Decoder, Encoder, Format, Lossy, Rate,
     bitstream::{Colour, Profile},
-    nets::Model,
+    nets::{Kind, Model},
 };
 
 use crate::models;
@@ -39,6 +39,12 @@ pub enum ProfileChoice {
         nick = "lossless"
     )]
     Lossless = 3,
+    /// As `Inter`, with code vectors in place of the hyperprior.
+    #[enum_value(
+        name = "Lossy, as inter, in code vectors: larger files that decode faster",
+        nick = "vq"
+    )]
+    Vq = 4,
 }
 
 /// Where networks run.
@@ -99,6 +105,7 @@ impl Wishes {
             ProfileChoice::Lossless => Profile::Lossless,
             ProfileChoice::Intra => Profile::Intra,
             ProfileChoice::Inter => Profile::Inter,
+            ProfileChoice::Vq => Profile::Vq,
             ProfileChoice::Auto if lossy => Profile::Inter,
             ProfileChoice::Auto => Profile::Lossless,
         }
@@ -139,7 +146,13 @@ impl Wishes {
         if self.quality >= 0 && self.bitrate_bps > 0 {
             return Err("quality and bitrate are both set: one of them decides".into());
         }
-        self.model().map(|_| ())
+        let model = self.model()?;
+        if profile == Profile::Vq {
+            for kind in Kind::ALL {
+                model.codebooks(kind).map_err(|e| e.to_string())?;
+            }
+        }
+        Ok(())
     }
 
     fn model(&self) -> Result<Arc<Model>, String> {
@@ -182,6 +195,7 @@ impl Wishes {
             _ => Some(Lossy {
                 rate: self.rate(),
                 intra_only: profile == Profile::Intra,
+                vq: profile == Profile::Vq,
                 scene_cuts: self.scene_cuts,
                 droppable: self.layers > 1,
                 ..Lossy::new(self.model()?)

@@ -24,7 +24,12 @@ fn sizes(coded: &Coded) -> usize {
 
 #[test]
 fn frames_come_back_alike_and_nothing_drifts() {
-    for (profile, width, height) in [("inter", 96, 80), ("intra", 96, 80), ("inter", 67, 131)] {
+    for (profile, width, height) in [
+        ("inter", 96, 80),
+        ("intra", 96, 80),
+        ("inter", 67, 131),
+        ("vq", 67, 131),
+    ] {
         let info = info("I420", width, height);
         let mut errors = Vec::new();
         for quality in ["31", "16"] {

@@ -43,9 +43,9 @@ SERIES = {
     "SVT-AV1 8": [
         ["-c:v", "libsvtav1", "-preset", "8", "-svtav1-params", "lp=1", "-crf", q] for q in ("24", "34", "44", "54")],
 }
-INTRA, INTER = "intra", "inter"
+INTRA, INTER, VQ = "intra", "inter", "vq"
 JPEG_SCALES = ("2", "4", "8", "16", "31")
-QUALITIES = {INTRA: ("24", "20", "15", "10", "5"), INTER: ("24", "19", "14", "9", "4")}
+QUALITIES = {INTRA: ("24", "20", "15", "10", "5"), INTER: ("24", "19", "14", "9", "4"), VQ: ("24", "19", "14", "9", "4")}
 COLUMNS = {"psnr-y": "PSNR Y", "ssim": "SSIM", "vmaf": "VMAF"}
 BEGIN, END = "<!-- lossy: written by bench/lossy.py -->", "<!-- end of lossy -->"
 
@@ -138,7 +138,7 @@ def measure(data, name, count, folder, report):
         for p in points:
             writer.writerow([p["series"], f"{p['rate']:.3f}", *(f"{p[c]:.6f}" for c in COLUMNS)])
     rates = {}
-    for ours, anchor in [(INTRA, "JPEG")] + [(INTER, s) for s in SERIES]:
+    for ours, anchor in [(INTRA, "JPEG")] + [(INTER, s) for s in SERIES] + [(VQ, INTER)]:
         command = [PROGRAM, "compare", "--json", "--quiet", "--bd-rate", f"{anchor}:{table}", f"{ours}:{table}"]
         for line in subprocess.run([str(c) for c in command], capture_output=True).stdout.splitlines():
             event = json.loads(line)
@@ -195,7 +195,7 @@ def speed(data):
         y4m = Path(folder) / "clip.y4m"
         ffmpeg("-i", clip, "-frames:v", "60", "-vf", "scale=1280:720", "-pix_fmt", "yuv420p", y4m)
         model = ROOT / "models/neural/small.gnm"
-        for profile, flags in ((INTER, []), (INTRA, ["--intra"])):
+        for profile, flags in ((INTER, []), (INTRA, ["--intra"]), (VQ, ["--vq"])):
             for threads in ("1", "2"):
                 text, used = run(example, model, "--levels", "14", "--threads", threads, *flags, y4m)
                 encode, decode = re.search(r"([\d.]+) fps encoded, ([\d.]+) decoded", text.decode()).groups()

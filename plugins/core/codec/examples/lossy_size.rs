@@ -1,5 +1,5 @@
 //! Sizes, errors and speed of the lossy profiles on y4m files:
-//! `lossy_size MODEL.gnm [--levels L,L...] [--intra] [--threads N] [--frames N] [--keyint N] FILE.y4m...`
+//! `lossy_size MODEL.gnm [--levels L,L...] [--intra] [--vq] [--threads N] [--frames N] [--keyint N] FILE.y4m...`
 //!
 //! Every frame is decoded again and compared with what the encoder believes it to be.
 
@@ -48,7 +48,7 @@ fn squares(a: &Picture, b: &Picture, plane: usize) -> f64 {
 
 fn main() -> Result<(), Error> {
     let (mut levels, mut intra, mut threads, mut most) = (vec![4, 12, 20, 28], false, 1, 64);
-    let (mut keyint, mut model, mut files) = (64, None, Vec::new());
+    let (mut keyint, mut vq, mut model, mut files) = (64, false, None, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(a) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{a}: a value is missing"));
@@ -60,6 +60,7 @@ fn main() -> Result<(), Error> {
                     .collect::<Result<_, _>>()?
             }
             "--intra" => intra = true,
+            "--vq" => vq = true,
             "--threads" => threads = value()?.parse()?,
             "--frames" => most = value()?.parse()?,
             "--keyint" => keyint = value()?.parse()?,
@@ -75,6 +76,7 @@ fn main() -> Result<(), Error> {
             let lossy = Lossy {
                 rate: Rate::Quality(31 - level),
                 intra_only: intra,
+                vq,
                 ..Lossy::new(model.clone())
             };
             let config = Config {

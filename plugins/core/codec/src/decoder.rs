@@ -8,7 +8,7 @@ use crate::{
     lossless::{MODEL, SLICE_ROWS, SliceJob, SliceRows, decode_slice, slice_count, slice_rows},
     lossy::{self, Coder},
     motion::Reference,
-    nets::{Level, Model},
+    nets::{Kind, Level, Model},
     parallel,
 };
 
@@ -69,7 +69,8 @@ impl Decoder {
     /// a hash, if it is there.
     ///
     /// # Errors
-    /// Those of [`Header::parse`], [`CodecError::Profile`], [`CodecError::Model`].
+    /// Those of [`Header::parse`], [`CodecError::Profile`], [`CodecError::Model`];
+    /// [`CodecError::NoCodebooks`] if the model was made for other profiles than `vq`.
     pub fn with_models(
         codec_data: &[u8],
         find: impl FnOnce(&ModelHash) -> Option<Arc<Model>>,
@@ -80,13 +81,16 @@ impl Decoder {
                 header.require_model(&MODEL)?;
                 None
             }
-            Profile::Intra | Profile::Inter => {
+            Profile::Intra | Profile::Inter | Profile::Vq => {
                 lossy::check_format(Format::of(&header))?;
                 let model = find(&header.model).ok_or_else(|| CodecError::Model {
                     needed: hex(&header.model),
                     have: "no such model".into(),
                 })?;
                 header.require_model(model.hash())?;
+                if header.profile == Profile::Vq {
+                    model.codebooks(Kind::Intra)?;
+                }
                 Some(model)
             }
             other => return Err(CodecError::Profile(other.name())),
@@ -273,6 +277,7 @@ impl Decoder {
                 format,
                 rows: slice_rows(height, i),
                 level,
+                vq: self.header.profile == Profile::Vq,
             };
             let reference = references.first().copied();
             let (rows, looked_at) = self.coder.decode(&job, slice.data, reference).ok()?;

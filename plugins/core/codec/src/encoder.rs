@@ -177,6 +177,7 @@ impl Encoder {
         } = self.config;
         let (profile, tier, model) = match lossy {
             None => (Profile::Lossless, 0, MODEL),
+            Some(l) if l.vq => (Profile::Vq, l.model.tier(), *l.model.hash()),
             Some(l) if l.intra_only => (Profile::Intra, l.model.tier(), *l.model.hash()),
             Some(l) => (Profile::Inter, l.model.tier(), *l.model.hash()),
         };
@@ -432,6 +433,7 @@ impl Encoder {
                 format,
                 rows: slice_rows(height, i),
                 level: number,
+                vq: lossy.vq,
             };
             self.coder
                 .encode(&job, picture, predicted.and_then(|p| p.get(i)))

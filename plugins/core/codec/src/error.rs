@@ -83,6 +83,11 @@ pub enum CodecError {
     /// The model has no networks of this kind.
     #[error("the model has no networks for {0}")]
     NoNetworks(&'static str),
+    /// The model has no codebooks for this kind of picture.
+    #[error(
+        "the model has no codebooks for {0} pictures, which profile vq needs: take another model or another profile"
+    )]
+    NoCodebooks(&'static str),
     /// The networks give other numbers here than where the model was made.
     #[error(
         "the {kind} networks of the model give {found}, {stated} is stated: the file is damaged or was made by a program with other arithmetic"

@@ -18,7 +18,7 @@ struct Golden {
     format: Format,
     near: u8,
     references: u8,
-    /// With the networks of [`model`]: the quality, and whether all frames are keyframes.
+    /// With the networks of [`models`]: the quality, and whether all frames are keyframes.
     lossy: Option<(u8, bool)>,
     /// SHA-256 of the file.
     bytes: &'static str,
@@ -35,7 +35,7 @@ const fn format(width: u32, height: u32, chroma: Chroma, depth: u8) -> Format {
     }
 }
 
-const GOLDEN: [Golden; 8] = [
+const GOLDEN: [Golden; 9] = [
     Golden {
         name: "i420",
         format: format(49, 81, Chroma::C420, 8),
@@ -108,11 +108,20 @@ const GOLDEN: [Golden; 8] = [
         bytes: "a3b55b7e3373e3e66e45ef2b56479a71801c96ee8e952999af16476c6c4d6ed8",
         pictures: "6cc137f6c3022d0c04318c53dbadbc0b30309ade6ae277f0f4ca7dd8e73842c0",
     },
+    Golden {
+        name: "vq",
+        format: format(83, 150, Chroma::C420, 8),
+        near: 0,
+        references: 1,
+        lossy: Some((22, false)),
+        bytes: "3b37a472efdc8f0b8a1b6258e0ef65777ec8a3f91fcc8b2c32c4d9267314813e",
+        pictures: "054919c4999437f02502ce509a0d36600bb5ca6df590b7ddd6dbdac66cb56b6c",
+    },
 ];
 
-/// The networks of the lossy streams, with invented weights that are the same for ever: those that
+/// The networks of the lossy streams, without and with codebooks (the stream `vq`), with invented weights that are the same for ever: those that
 /// are shipped are trained further, and then no longer decode what was made before.
-fn model() -> Arc<Model> {
+fn models() -> [Arc<Model>; 2] {
     let sizes = Sizes {
         groups: &[6, 10, 20],
         hidden: 10,
@@ -122,7 +131,11 @@ fn model() -> Arc<Model> {
         encoder_blocks: Some(1),
         inter: true,
     };
-    Arc::new(Model::synthetic(2026, sizes).unwrap().0)
+    let plain = Model::synthetic(2026, sizes).unwrap().0;
+    [
+        Arc::new(plain),
+        Arc::new(Model::synthetic_vq(2026, sizes).unwrap().0),
+    ]
 }
 
 /// A moving picture that is the same everywhere: integers only.
@@ -150,11 +163,15 @@ fn encode(golden: &Golden) -> Vec<u8> {
     config.references = golden.references;
     config.keyframe_interval = 4;
     config.picture_crc = true;
+    let vq = golden.name == "vq";
+    let [plain, with_codebooks] = models();
+    let model = if vq { with_codebooks } else { plain };
     config.lossy = golden.lossy.map(|(quality, intra_only)| Lossy {
         rate: Rate::Quality(quality),
         intra_only,
         scene_cuts: false,
-        ..Lossy::new(model())
+        vq,
+        ..Lossy::new(model)
     });
     let mut encoder = Encoder::new(config).unwrap();
     let mut out = encoder.codec_data();
@@ -175,9 +192,10 @@ fn hash(bytes: &[u8]) -> String {
 
 fn decode(file: &[u8]) -> Vec<u8> {
     let (head, mut rest) = file.split_at(gstneural_codec::bitstream::HEADER_BYTES);
-    let mut decoder = Decoder::with_models(head, |_| Some(model()))
-        .unwrap()
-        .threads(2);
+    let mut decoder =
+        Decoder::with_models(head, |hash| models().into_iter().find(|m| m.hash() == hash))
+            .unwrap()
+            .threads(2);
     let mut out = Vec::new();
     while let Some((length, tail)) = rest.split_first_chunk::<4>() {
         let (unit, tail) = tail.split_at(u32::from_le_bytes(*length) as usize);

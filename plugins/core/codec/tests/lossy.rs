@@ -24,6 +24,20 @@ fn model(seed: u64) -> Arc<Model> {
     Arc::new(Model::synthetic(seed, SIZES).unwrap().0)
 }
 
+/// With and without codebooks: the profiles `inter` and `vq`.
+fn profiles(seed: u64) -> [Lossy; 2] {
+    let sizes = Sizes {
+        groups: &[6, 10, 8],
+        ..SIZES
+    };
+    let with_codebooks = Model::synthetic_vq(seed, sizes).unwrap().0;
+    let vq = Lossy {
+        vq: true,
+        ..Lossy::new(Arc::new(with_codebooks))
+    };
+    [Lossy::new(model(seed)), vq]
+}
+
 fn format(width: u32, height: u32) -> Format {
     Format {
         width,
@@ -77,24 +91,30 @@ fn types(units: &[Vec<u8>]) -> Vec<FrameType> {
 
 #[test]
 fn what_decodes_is_what_the_encoder_saw() {
-    let model = model(1);
-    // The units carry a CRC of the encoder's reconstruction.
-    for (width, height) in [(1, 1), (16, 16), (17, 95), (65, 96), (130, 97), (201, 260)] {
-        let format = format(width, height);
-        let pictures = clip(format, 7);
-        for level in [0, 13, 31] {
-            let lossy = Lossy {
-                rate: Rate::Quality(level),
-                scene_cuts: false,
-                ..Lossy::new(model.clone())
-            };
-            let (head, units) = encode(&config(format, lossy), &pictures);
-            let mut d = decoder(&head, &model);
-            for (i, unit) in units.iter().enumerate() {
-                let frame = d.decode(unit).unwrap();
-                assert!(!frame.corrupt, "{format} quality {level} frame {i}");
-                assert_eq!(frame.keyframe, i % 5 == 0);
-                assert_eq!(frame.number, i as u32);
+    for plain in profiles(1) {
+        let model = plain.model.clone();
+        // The units carry a CRC of the encoder's reconstruction.
+        for (width, height) in [(1, 1), (16, 16), (17, 95), (65, 96), (130, 97), (201, 260)] {
+            let format = format(width, height);
+            let pictures = clip(format, 7);
+            for level in [0, 13, 31] {
+                let lossy = Lossy {
+                    rate: Rate::Quality(level),
+                    scene_cuts: false,
+                    ..plain.clone()
+                };
+                let (head, units) = encode(&config(format, lossy), &pictures);
+                let mut d = decoder(&head, &model);
+                for (i, unit) in units.iter().enumerate() {
+                    let frame = d.decode(unit).unwrap();
+                    assert!(
+                        !frame.corrupt,
+                        "vq {}: {format} quality {level} frame {i}",
+                        plain.vq
+                    );
+                    assert_eq!(frame.keyframe, i % 5 == 0);
+                    assert_eq!(frame.number, i as u32);
+                }
             }
         }
     }
@@ -102,50 +122,51 @@ fn what_decodes_is_what_the_encoder_saw() {
 
 #[test]
 fn threads_change_nothing() {
-    let model = model(2);
-    let format = format(170, 333);
-    let pictures = clip(format, 4);
-    let mut known = None;
-    for threads in [1, 2, 3, 7] {
-        let config = Config {
-            threads,
-            ..config(format, Lossy::new(model.clone()))
-        };
-        let (head, units) = encode(&config, &pictures);
-        let mut d = decoder(&head, &model).threads(threads);
-        let frames: Vec<_> = units.iter().map(|u| d.decode(u).unwrap().picture).collect();
-        let found = (units, frames);
-        assert!(
-            *known.get_or_insert_with(|| found.clone()) == found,
-            "{threads}"
-        );
+    for plain in profiles(2) {
+        let model = plain.model.clone();
+        let format = format(170, 333);
+        let pictures = clip(format, 4);
+        let mut known = None;
+        for threads in [1, 2, 3, 7] {
+            let config = Config {
+                threads,
+                ..config(format, plain.clone())
+            };
+            let (head, units) = encode(&config, &pictures);
+            let mut d = decoder(&head, &model).threads(threads);
+            let frames: Vec<_> = units.iter().map(|u| d.decode(u).unwrap().picture).collect();
+            let found = (units, frames);
+            assert!(
+                *known.get_or_insert_with(|| found.clone()) == found,
+                "{threads}"
+            );
+        }
     }
 }
 
 #[test]
 fn decoding_starts_at_any_keyframe() {
-    let model = model(3);
-    let format = format(70, 130);
-    let (head, units) = encode(
-        &config(format, Lossy::new(model.clone())),
-        &clip(format, 12),
-    );
-    let mut whole = decoder(&head, &model);
-    let frames: Vec<_> = units
-        .iter()
-        .map(|u| whole.decode(u).unwrap().picture)
-        .collect();
-    for start in (0..units.len()).filter(|&i| types(&units)[i] == FrameType::Key) {
-        let mut d = decoder(&head, &model);
-        for i in start..units.len() {
-            assert!(
-                d.decode(&units[i]).unwrap().picture == frames[i],
-                "{start}, {i}"
-            );
+    for plain in profiles(3) {
+        let model = plain.model.clone();
+        let format = format(70, 130);
+        let (head, units) = encode(&config(format, plain.clone()), &clip(format, 12));
+        let mut whole = decoder(&head, &model);
+        let frames: Vec<_> = units
+            .iter()
+            .map(|u| whole.decode(u).unwrap().picture)
+            .collect();
+        for start in (0..units.len()).filter(|&i| types(&units)[i] == FrameType::Key) {
+            let mut d = decoder(&head, &model);
+            for i in start..units.len() {
+                assert!(
+                    d.decode(&units[i]).unwrap().picture == frames[i],
+                    "{start}, {i}"
+                );
+            }
         }
+        let mut d = decoder(&head, &model);
+        assert_eq!(d.decode(&units[1]).unwrap_err(), CodecError::NoKeyframe);
     }
-    let mut d = decoder(&head, &model);
-    assert_eq!(d.decode(&units[1]).unwrap_err(), CodecError::NoKeyframe);
 }
 
 #[test]
@@ -199,51 +220,53 @@ fn rows(picture: &Picture, i: usize) -> Vec<u16> {
 
 #[test]
 fn damage_stays_in_its_slice_until_the_next_keyframe() {
-    let model = model(7);
-    let format = format(48, 256);
-    let lossy = Lossy {
-        scene_cuts: false,
-        ..Lossy::new(model.clone())
-    };
-    let mut config = config(format, lossy);
-    // Vectors that stay at home, so that damage does not move.
-    config.search.steps = 0;
-    config.picture_crc = false;
-    let (head, units) = encode(&config, &clip(format, 10));
-    let mut good = decoder(&head, &model);
-    let good: Vec<_> = units
-        .iter()
-        .map(|u| good.decode(u).unwrap().picture)
-        .collect();
-    for hit in [0, 2] {
-        let mut bad = units.clone();
-        // The last byte of the second slice.
-        let unit = AccessUnit::parse(&units[hit]).unwrap();
-        let after: usize = unit.slices[2..].iter().map(|s| s.data.len()).sum();
-        let at = bad[hit].len() - after - 1;
-        bad[hit][at] ^= 0x10;
-        let mut d = decoder(&head, &model);
-        for (i, unit) in bad.iter().enumerate() {
-            let frame = d.decode(unit).unwrap();
-            if i < hit || i >= 5 {
+    for plain in profiles(7) {
+        let model = plain.model.clone();
+        let format = format(48, 256);
+        let lossy = Lossy {
+            scene_cuts: false,
+            ..plain.clone()
+        };
+        let mut config = config(format, lossy);
+        // Vectors that stay at home, so that damage does not move.
+        config.search.steps = 0;
+        config.picture_crc = false;
+        let (head, units) = encode(&config, &clip(format, 10));
+        let mut good = decoder(&head, &model);
+        let good: Vec<_> = units
+            .iter()
+            .map(|u| good.decode(u).unwrap().picture)
+            .collect();
+        for hit in [0, 2] {
+            let mut bad = units.clone();
+            // The last byte of the second slice.
+            let unit = AccessUnit::parse(&units[hit]).unwrap();
+            let after: usize = unit.slices[2..].iter().map(|s| s.data.len()).sum();
+            let at = bad[hit].len() - after - 1;
+            bad[hit][at] ^= 0x10;
+            let mut d = decoder(&head, &model);
+            for (i, unit) in bad.iter().enumerate() {
+                let frame = d.decode(unit).unwrap();
+                if i < hit || i >= 5 {
+                    assert!(
+                        !frame.corrupt && frame.picture == good[i],
+                        "{hit}: frame {i}"
+                    );
+                    continue;
+                }
                 assert!(
-                    !frame.corrupt && frame.picture == good[i],
+                    frame.corrupt && frame.damaged_slices.contains(&1),
                     "{hit}: frame {i}"
                 );
-                continue;
-            }
-            assert!(
-                frame.corrupt && frame.damaged_slices.contains(&1),
-                "{hit}: frame {i}"
-            );
-            for slice in (0..4).filter(|s| !frame.damaged_slices.contains(s)) {
-                assert!(
-                    rows(&frame.picture, slice) == rows(&good[i], slice),
-                    "{hit}: {i}, {slice}"
-                );
-            }
-            if i == hit {
-                assert_eq!(frame.damaged_slices, [1]);
+                for slice in (0..4).filter(|s| !frame.damaged_slices.contains(s)) {
+                    assert!(
+                        rows(&frame.picture, slice) == rows(&good[i], slice),
+                        "{hit}: {i}, {slice}"
+                    );
+                }
+                if i == hit {
+                    assert_eq!(frame.damaged_slices, [1]);
+                }
             }
         }
     }
@@ -251,67 +274,71 @@ fn damage_stays_in_its_slice_until_the_next_keyframe() {
 
 #[test]
 fn no_flip_and_no_cut_of_a_small_stream_passes_unnoticed() {
-    let model = model(8);
-    let format = format(24, 20);
-    let lossy = Lossy {
-        scene_cuts: false,
-        ..Lossy::new(model.clone())
-    };
-    let config = Config {
-        picture_crc: false,
-        ..config(format, lossy)
-    };
-    let (head, units) = encode(&config, &clip(format, 2));
-    let mut good = decoder(&head, &model);
-    let good: Vec<_> = units
-        .iter()
-        .map(|u| good.decode(u).unwrap().picture)
-        .collect();
-    let check = |hit: usize, bad: &[u8], what: &str| {
-        let mut d = decoder(&head, &model);
-        for (i, unit) in units.iter().enumerate() {
-            match d.decode(if i == hit { bad } else { unit }) {
-                Ok(frame) if i >= hit => assert!(frame.corrupt, "{what}"),
-                Ok(frame) => assert!(frame.picture == good[i]),
-                Err(_) => assert!(i >= hit, "{what}"),
+    for plain in profiles(8) {
+        let model = plain.model.clone();
+        let format = format(24, 20);
+        let lossy = Lossy {
+            scene_cuts: false,
+            ..plain.clone()
+        };
+        let config = Config {
+            picture_crc: false,
+            ..config(format, lossy)
+        };
+        let (head, units) = encode(&config, &clip(format, 2));
+        let mut good = decoder(&head, &model);
+        let good: Vec<_> = units
+            .iter()
+            .map(|u| good.decode(u).unwrap().picture)
+            .collect();
+        let check = |hit: usize, bad: &[u8], what: &str| {
+            let mut d = decoder(&head, &model);
+            for (i, unit) in units.iter().enumerate() {
+                match d.decode(if i == hit { bad } else { unit }) {
+                    Ok(frame) if i >= hit => assert!(frame.corrupt, "{what}"),
+                    Ok(frame) => assert!(frame.picture == good[i]),
+                    Err(_) => assert!(i >= hit, "{what}"),
+                }
             }
-        }
-    };
-    for (hit, unit) in units.iter().enumerate() {
-        for bit in 0..8 * unit.len() {
-            let mut bad = unit.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            check(hit, &bad, &format!("unit {hit}, bit {bit}"));
-        }
-        for length in 0..unit.len() {
-            check(hit, &unit[..length], &format!("unit {hit}, {length} bytes"));
+        };
+        for (hit, unit) in units.iter().enumerate() {
+            for bit in 0..8 * unit.len() {
+                let mut bad = unit.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                check(hit, &bad, &format!("unit {hit}, bit {bit}"));
+            }
+            for length in 0..unit.len() {
+                check(hit, &unit[..length], &format!("unit {hit}, {length} bytes"));
+            }
         }
     }
 }
 
 #[test]
 fn invented_slices_never_panic() {
-    let model = model(9);
-    let format = format(40, 70);
-    let (head, units) = encode(&config(format, Lossy::new(model.clone())), &clip(format, 2));
-    let mut rng = fastrand::Rng::with_seed(77);
-    let mut d = decoder(&head, &model);
-    // Slices with a right CRC, so that what is inside is decoded.
-    for round in 0..4000 {
-        let unit = AccessUnit::parse(&units[round % 2]).unwrap();
-        let mut slices: Vec<Vec<u8>> = unit.slices.iter().map(|s| s.data.to_vec()).collect();
-        let slice = &mut slices[0];
-        match round / 2 % 3 {
-            0 => slice.iter_mut().for_each(|b| *b = rng.u8(..)),
-            1 => {
-                let at = rng.usize(..slice.len());
-                slice[at] ^= 1 << rng.u32(..8);
+    for plain in profiles(9) {
+        let model = plain.model.clone();
+        let format = format(40, 70);
+        let (head, units) = encode(&config(format, plain.clone()), &clip(format, 2));
+        let mut rng = fastrand::Rng::with_seed(77);
+        let mut d = decoder(&head, &model);
+        // Slices with a right CRC, so that what is inside is decoded.
+        for round in 0..4000 {
+            let unit = AccessUnit::parse(&units[round % 2]).unwrap();
+            let mut slices: Vec<Vec<u8>> = unit.slices.iter().map(|s| s.data.to_vec()).collect();
+            let slice = &mut slices[0];
+            match round / 2 % 3 {
+                0 => slice.iter_mut().for_each(|b| *b = rng.u8(..)),
+                1 => {
+                    let at = rng.usize(..slice.len());
+                    slice[at] ^= 1 << rng.u32(..8);
+                }
+                _ => slice.truncate(rng.usize(..slice.len())),
             }
-            _ => slice.truncate(rng.usize(..slice.len())),
-        }
-        let bytes = unit.info.write(&slices).unwrap();
-        if let Ok(frame) = d.decode(&bytes) {
-            assert_eq!(frame.picture.format, format);
+            let bytes = unit.info.write(&slices).unwrap();
+            if let Ok(frame) = d.decode(&bytes) {
+                assert_eq!(frame.picture.format, format);
+            }
         }
     }
 }
@@ -377,4 +404,64 @@ fn settings_out_of_range_are_refused() {
             CodecError::Format { .. }
         ));
     }
+}
+
+#[test]
+fn a_model_without_codebooks_is_refused_by_name() {
+    let [inter, vq] = profiles(13);
+    let format = format(16, 16);
+    let bad = Lossy {
+        vq: true,
+        ..inter.clone()
+    };
+    let needed = CodecError::NoCodebooks("intra");
+    assert_eq!(
+        Encoder::new(config(format, bad)).unwrap_err(),
+        needed.clone()
+    );
+    assert!(needed.to_string().contains("codebooks for intra pictures"));
+    // A stream that claims the profile, of a model that has none.
+    let head = Encoder::new(config(format, inter.clone()))
+        .unwrap()
+        .codec_data();
+    let mut claims = head[..60].to_vec();
+    claims[5] = 3;
+    claims.extend(crc32fast::hash(&claims).to_le_bytes());
+    let found = Decoder::with_models(&claims, |_| Some(inter.model.clone()));
+    assert_eq!(found.unwrap_err(), needed);
+    // A model with codebooks codes the other profiles as well.
+    let other = Lossy { vq: false, ..vq };
+    let (head, units) = encode(&config(format, other.clone()), &clip(format, 2));
+    assert!(
+        !decoder(&head, &other.model)
+            .decode(&units[0])
+            .unwrap()
+            .corrupt
+    );
+}
+
+#[test]
+fn vq_keeps_to_a_bitrate_and_spends_less_on_coarse_levels() {
+    let [_, vq] = profiles(14);
+    let format = format(64, 64);
+    let pictures = clip(format, 20);
+    let size = |rate| {
+        let lossy = Lossy {
+            rate,
+            scene_cuts: false,
+            ..vq.clone()
+        };
+        let (_, units) = encode(&config(format, lossy), &pictures);
+        units.iter().map(Vec::len).sum::<usize>()
+    };
+    let [fine, coarse] = [30, 2].map(|q| size(Rate::Quality(q)));
+    assert!(coarse < fine, "{coarse} {fine}");
+    // Between the two, over 20 frames of 1/25 second.
+    let wanted = (coarse + fine) / 2;
+    let bits_per_second = (wanted * 8 * 25 / 20) as u32;
+    let found = size(Rate::Average {
+        bits_per_second,
+        buffer_ms: 1000,
+    });
+    assert!((coarse..=fine).contains(&found), "{coarse} {found} {fine}");
 }

@@ -1,8 +1,15 @@
 //! A stream of a few access units: `codec_data` (64 bytes), then each unit behind its length (u16).
-//! Checksums are put right first, so that the fuzzer gets past them.
+//! Checksums are put right first, so that the fuzzer gets past them. The profile in `codec_data` says
+//! whether the lossless decoder gets it or that of small networks, with and without codebooks.
 #![no_main]
 
-use gstneural_codec::{Decoder, bitstream::HEADER_BYTES};
+use std::sync::{Arc, LazyLock};
+
+use gstneural_codec::{
+    Decoder,
+    bitstream::HEADER_BYTES,
+    nets::{Model, Sizes},
+};
 use libfuzzer_sys::fuzz_target;
 
 /// Makes the checksums of a unit right, as far as it has them.
@@ -34,13 +41,29 @@ fn crc(bytes: &[u8]) -> u32 {
     })
 }
 
+/// Networks and codebooks of invented weights, as small as they can be.
+static NETWORKS: LazyLock<Arc<Model>> = LazyLock::new(|| {
+    let sizes = Sizes {
+        groups: &[4, 4],
+        hidden: 4,
+        features: 4,
+        expanded: 4,
+        blocks: 1,
+        encoder_blocks: None,
+        inter: true,
+    };
+    Arc::new(Model::synthetic_vq(1, sizes).expect("the sizes are those of layers").0)
+});
+
 fuzz_target!(|data: &[u8]| {
     let Some((head, mut rest)) = data.split_at_checked(HEADER_BYTES) else { return };
     let mut head = head.to_vec();
-    head[28..60].copy_from_slice(&gstneural_codec::lossless::MODEL);
+    let lossless = head[5] == 2;
+    let model = if lossless { gstneural_codec::lossless::MODEL } else { *NETWORKS.hash() };
+    head[28..60].copy_from_slice(&model);
     let sum = crc(&head[..HEADER_BYTES - 4]).to_le_bytes();
     head[HEADER_BYTES - 4..].copy_from_slice(&sum);
-    let Ok(decoder) = Decoder::new(&head) else { return };
+    let Ok(decoder) = Decoder::with_models(&head, |_| Some(NETWORKS.clone())) else { return };
     let mut decoder = decoder.max_samples(1 << 14);
     while let Some((length, tail)) = rest.split_first_chunk::<2>() {
         let length = usize::from(u16::from_le_bytes(*length)).min(tail.len());

@@ -1,5 +1,5 @@
-//! The profiles `intra` and `inter`: quantised latents of networks, after a motion-compensated
-//! prediction where there is one.
+//! The profiles `intra`, `inter` and `vq`: latents of networks, quantised or as code vectors, after
+//! a motion-compensated prediction where there is one.
 //!
 //! Slices of 64 luma rows are coded without each other: a slice is to the networks a picture of its
 //! own. So slices run on threads, and damage stays in its slice until a later frame refers to it.
@@ -7,6 +7,7 @@
 mod latents;
 mod rate;
 mod slice;
+mod vq;
 
 pub(crate) use rate::Control;
 pub use rate::Rate;
@@ -32,6 +33,9 @@ pub struct Lossy {
     pub rate: Rate,
     /// Whether every frame is a keyframe (profile `intra`).
     pub intra_only: bool,
+    /// Whether latents are coded as indices of code vectors (profile `vq`), which the model must
+    /// have.
+    pub vq: bool,
     /// Whether a scene change begins with a keyframe.
     pub scene_cuts: bool,
     /// Whether every second frame is one that no other refers to, and can be dropped.
@@ -45,6 +49,7 @@ impl Lossy {
             model,
             rate: Rate::Quality(20),
             intra_only: false,
+            vq: false,
             scene_cuts: true,
             droppable: false,
         }
@@ -68,12 +73,20 @@ pub(crate) fn check_format(format: Format) -> Result<()> {
 /// Checks that frames of `format` can be coded like that.
 ///
 /// # Errors
-/// [`CodecError::Format`]; [`CodecError::NoNetworks`] if the model cannot encode.
+/// [`CodecError::Format`]; [`CodecError::NoNetworks`] or [`CodecError::NoCodebooks`] if the model
+/// cannot encode.
 pub(crate) fn check(format: Format, lossy: &Lossy) -> Result<()> {
     check_format(format)?;
-    lossy.model.encoder(Kind::Intra)?;
-    if !lossy.intra_only {
-        lossy.model.encoder(Kind::Inter)?;
+    let kinds = if lossy.intra_only {
+        &[Kind::Intra][..]
+    } else {
+        &Kind::ALL
+    };
+    for &kind in kinds {
+        lossy.model.encoder(kind)?;
+        if lossy.vq {
+            lossy.model.codebooks(kind)?;
+        }
     }
     Ok(())
 }

@@ -10,27 +10,29 @@ use crate::{
     },
     nets::{
         AnalysisWorkspace, BAND_ROWS, DecoderNets, EncoderNets, HYPER, HyperAnalysisWorkspace,
-        HyperWorkspace, Kernels, Kind, Level, Model, SynthesisWorkspace,
+        HyperWorkspace, Kernels, Kind, Latents, Level, Model, SynthesisWorkspace,
     },
     rans::{Decoder, Encoder, TableSet},
 };
 
 /// Buffers for a slice, used again for the next one.
 #[derive(Debug, Default)]
-struct Workspace {
+pub(super) struct Workspace {
     hyper: HyperWorkspace,
-    synthesis: SynthesisWorkspace,
+    pub(super) synthesis: SynthesisWorkspace,
     analysis: AnalysisWorkspace,
     hyper_analysis: HyperAnalysisWorkspace,
     z: Vec<i8>,
-    y: Vec<i32>,
+    pub(super) y: Vec<i32>,
     q: Vec<i16>,
     index: Vec<u8>,
     mean: Vec<i16>,
-    symbols: Encoder,
+    pub(super) symbols: Encoder,
     /// Of a group: latents before they are quantised, and after.
     wanted: Vec<i32>,
     part: Vec<i16>,
+    /// Of the profile `vq`.
+    pub(super) latents: Latents,
 }
 
 /// A group of latents of a band.
@@ -44,7 +46,7 @@ struct Part {
 /// Codes and decodes slices with the networks of a model.
 #[derive(Debug)]
 pub(crate) struct Coder {
-    kernels: Kernels,
+    pub(super) kernels: Kernels,
     idle: Mutex<Vec<Workspace>>,
 }
 
@@ -102,7 +104,12 @@ fn top_of(format: Format, p: usize, rows: &Range<usize>) -> usize {
 }
 
 /// The prediction of a slice by vectors.
-fn compensated(format: Format, rows: &Range<usize>, field: &Field, from: &Reference) -> Picture {
+pub(super) fn compensated(
+    format: Format,
+    rows: &Range<usize>,
+    field: &Field,
+    from: &Reference,
+) -> Picture {
     let kernels = MotionKernels::best();
     let mut out = Picture::grey(slice_format(format, rows));
     for (p, (plane, from)) in out.planes.iter_mut().zip(&from.planes).enumerate() {
@@ -180,11 +187,18 @@ pub(crate) struct SliceJob<'a> {
     pub(crate) format: Format,
     pub(crate) rows: Range<usize>,
     pub(crate) level: Level,
+    /// Whether the profile is `vq`.
+    pub(crate) vq: bool,
+}
+
+/// The networks of frames that are predicted, or not.
+pub(super) fn kind_of(predicted: bool) -> Kind {
+    if predicted { Kind::Inter } else { Kind::Intra }
 }
 
 impl SliceJob<'_> {
     /// Rows and columns of latents.
-    fn latents(&self) -> [usize; 2] {
+    pub(super) fn latents(&self) -> [usize; 2] {
         [self.rows.len(), self.format.width as usize].map(|n| n.div_ceil(16))
     }
 
@@ -195,7 +209,7 @@ impl SliceJob<'_> {
 }
 
 impl Coder {
-    fn with<T>(&self, work: impl FnOnce(&mut Workspace) -> T) -> T {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Workspace) -> T) -> T {
         let lock = || self.idle.lock().unwrap_or_else(|e| e.into_inner());
         let mut workspace = lock().pop().unwrap_or_default();
         let out = work(&mut workspace);
@@ -210,11 +224,10 @@ impl Coder {
         picture: &Picture,
         predicted: Option<&Predicted>,
     ) -> Result<(Vec<u8>, Picture)> {
-        let kind = if predicted.is_some() {
-            Kind::Inter
-        } else {
-            Kind::Intra
-        };
+        if job.vq {
+            return self.encode_vq(job, picture, predicted);
+        }
+        let kind = kind_of(predicted.is_some());
         let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
         let source = cut(picture, &job.rows);
         let prediction = predicted.map(|p| &p.picture);
@@ -225,6 +238,7 @@ impl Coder {
                 p.field.write(&mut w.symbols, tables);
             }
             self.analyse(job, nets, analysis, &source, prediction, w)?;
+            self.hyper_analyse(job, nets, analysis, w)?;
             let scales = nets.hyper_indices(job.level);
             latents::write_hyper(&mut w.symbols, tables, scales, &w.z);
             let steps = nets.steps(job.level);
@@ -245,8 +259,8 @@ impl Coder {
         })
     }
 
-    /// Analysis: leaves latents and hyper-latents in `w`.
-    fn analyse(
+    /// Analysis: leaves latents in `w`.
+    pub(super) fn analyse(
         &self,
         job: &SliceJob<'_>,
         nets: &DecoderNets,
@@ -256,12 +270,24 @@ impl Coder {
         w: &mut Workspace,
     ) -> Result<()> {
         let [rows, columns] = job.latents();
+        w.y.resize(rows * columns * nets.latents(), 0);
+        let k = &self.kernels;
+        analysis.analyse(k, job.level, source, prediction, &mut w.y, &mut w.analysis)
+    }
+
+    /// Leaves the hyper-latents of the latents in `w` there.
+    fn hyper_analyse(
+        &self,
+        job: &SliceJob<'_>,
+        nets: &DecoderNets,
+        analysis: &EncoderNets,
+        w: &mut Workspace,
+    ) -> Result<()> {
+        let [_, columns] = job.latents();
         let [z_rows, z_columns] = job.hyper();
         let n = nets.latents();
-        w.y.resize(rows * columns * n, 0);
         w.z.resize(z_rows * z_columns * HYPER, 0);
         let k = &self.kernels;
-        analysis.analyse(k, job.level, source, prediction, &mut w.y, &mut w.analysis)?;
         let bands = w.y.chunks(BAND_ROWS * columns * n);
         for (y, z) in bands.zip(w.z.chunks_mut(z_columns * HYPER)) {
             let size = [y.len() / (columns * n), columns];
@@ -338,11 +364,7 @@ impl Coder {
         bytes: &[u8],
         reference: Option<&Reference>,
     ) -> Result<(Picture, Option<Range<usize>>)> {
-        let kind = if reference.is_some() {
-            Kind::Inter
-        } else {
-            Kind::Intra
-        };
+        let kind = kind_of(reference.is_some());
         let nets = job.model.decoder(kind)?;
         let tables = TableSet::laplace();
         let mut d = Decoder::new(bytes)?;
@@ -354,6 +376,10 @@ impl Coder {
             prediction = Some(compensated(job.format, &job.rows, &field, reference));
         }
         self.with(|w| {
+            if job.vq {
+                let picture = self.decode_vq(job, &mut d, nets, prediction.as_ref(), w)?;
+                return Ok((picture, looked_at));
+            }
             let [z_rows, z_columns] = job.hyper();
             w.z.resize(z_rows * z_columns * HYPER, 0);
             latents::read_hyper(&mut d, tables, nets.hyper_indices(job.level), &mut w.z)?;

@@ -104,7 +104,38 @@ impl DecoderNets {
         picture: &mut Picture,
         workspace: &mut SynthesisWorkspace,
     ) -> Result<()> {
+        let input = Input::Quantised(q);
+        self.synthesise_from(kernels, level, input, prediction, picture, workspace)
+    }
+
+    /// As [`Self::synthesise`], of latents that are whole already: `y`, -2047 to 2047.
+    ///
+    /// # Errors
+    /// As [`Self::synthesise`].
+    pub fn synthesise_whole(
+        &self,
+        kernels: &Kernels,
+        level: Level,
+        y: &[i16],
+        prediction: Option<&Picture>,
+        picture: &mut Picture,
+        workspace: &mut SynthesisWorkspace,
+    ) -> Result<()> {
+        let input = Input::Whole(y);
+        self.synthesise_from(kernels, level, input, prediction, picture, workspace)
+    }
+
+    fn synthesise_from(
+        &self,
+        kernels: &Kernels,
+        level: Level,
+        latents: Input<'_>,
+        prediction: Option<&Picture>,
+        picture: &mut Picture,
+        workspace: &mut SynthesisWorkspace,
+    ) -> Result<()> {
         let (rows, columns) = layout::latent_size(picture)?;
+        let (Input::Quantised(q) | Input::Whole(q)) = latents;
         check_len("length of q", q.len(), rows * columns * self.latents())?;
         check_prediction(self.kind, prediction, picture)?;
         let widths = layout::widths(picture);
@@ -115,7 +146,7 @@ impl DecoderNets {
             nets: self,
             kernels,
             level,
-            q,
+            latents,
             prediction,
             columns,
             planes,
@@ -153,12 +184,21 @@ pub(super) fn check_prediction(
     })
 }
 
+/// Where the latents of a synthesis come from.
+#[derive(Debug, Clone, Copy)]
+enum Input<'a> {
+    /// Multiples of the level's steps.
+    Quantised(&'a [i16]),
+    /// As they are.
+    Whole(&'a [i16]),
+}
+
 /// Synthesis of a picture.
 struct Synthesis<'a> {
     nets: &'a DecoderNets,
     kernels: &'a Kernels,
     level: Level,
-    q: &'a [i16],
+    latents: Input<'a>,
     prediction: Option<&'a Picture>,
     /// Latents a row.
     columns: usize,
@@ -195,17 +235,17 @@ impl Ends for Synthesis<'_> {
         } = self;
         if row.is_multiple_of(2) {
             let n = self.columns * nets.latents();
-            let q = &self.q[row / 2 * n..(row / 2 + 1) * n];
-            (kernels.dequantise)(&mut buffers.latents, q, nets.steps(self.level));
+            let part = row / 2 * n..(row / 2 + 1) * n;
+            let x = match self.latents {
+                Input::Quantised(q) => {
+                    let to = &mut buffers.latents;
+                    (kernels.dequantise)(to, &q[part], nets.steps(self.level));
+                    &*to
+                }
+                Input::Whole(y) => &y[part],
+            };
             let to = &mut buffers.direct;
-            shuffled(
-                kernels,
-                &nets.direct,
-                &buffers.latents,
-                self.columns,
-                row / 2,
-                to,
-            );
+            shuffled(kernels, &nets.direct, x, self.columns, row / 2, to);
         }
         let mut x = [buffers.direct.row(row), &[]];
         if let Some(picture) = self.prediction {

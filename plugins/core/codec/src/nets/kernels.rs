@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::{
     dense::{self, Dense, Run},
     depthwise::{self, Depthwise},
-    elementwise, layout,
+    elementwise, layout, search,
 };
 
 type Load = fn([&[u16]; 3], [usize; 3], usize, &mut [i16]);
@@ -26,6 +26,7 @@ pub struct Kernels {
     pub(super) samples: fn(&mut [i16], &[i16], &[i16]),
     pub(super) load: Load,
     pub(super) store: fn(&[i16], [&mut [u16]; 3], [usize; 3]),
+    pub(super) nearest: fn(&[f32], &[f32], &[f32]) -> usize,
 }
 
 impl Kernels {
@@ -44,6 +45,7 @@ impl Kernels {
             samples: elementwise::samples,
             load: layout::load,
             store: layout::store,
+            nearest: search::nearest,
         }
     }
 

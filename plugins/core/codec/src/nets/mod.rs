@@ -14,6 +14,7 @@
 //! in turn, then [`DecoderNets::synthesise`]. Encoding: [`EncoderNets::analyse`], and
 //! [`EncoderNets::hyper_analyse`] for each slice.
 
+mod codebooks;
 mod conformance;
 mod decoder;
 mod dense;
@@ -28,11 +29,14 @@ mod layout;
 mod load;
 mod model;
 mod seal;
+mod search;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 mod synthetic;
 mod trunk;
 
+pub use codebooks::Codebooks;
+pub(crate) use codebooks::{Latents, MAX_PART, Part};
 pub use decoder::{DecoderNets, SynthesisWorkspace};
 pub use encoder::{AnalysisWorkspace, EncoderNets, HyperAnalysisWorkspace};
 pub use hyper::{BAND_ROWS, HyperNets, HyperWorkspace};

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::{
-    DecoderNets, EncoderNets, LEVELS, conformance,
+    Codebooks, DecoderNets, EncoderNets, LEVELS, conformance,
     file::{self, Section},
     load::Loader,
 };
@@ -68,6 +68,7 @@ pub struct Model {
     tier: u8,
     decoders: [Option<DecoderNets>; 2],
     encoders: [Option<EncoderNets>; 2],
+    codebooks: [Option<Codebooks>; 2],
 }
 
 impl Model {
@@ -78,7 +79,8 @@ impl Model {
     /// [`CodecError::Magic`], [`CodecError::Truncated`], [`CodecError::Checksum`] and
     /// [`CodecError::Field`] if it is no whole model file; [`CodecError::Tensor`] if a tensor is
     /// missing, of another shape, or has values with which sums could overflow;
-    /// [`CodecError::NoNetworks`] if it has none at all; [`CodecError::Conformance`].
+    /// [`CodecError::Table`] if a table of codebooks is none; [`CodecError::NoNetworks`] if it has no
+    /// networks at all; [`CodecError::Conformance`].
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let (decoder, encoder) = file::sections(bytes)?;
         let model = Self::build(decoder, encoder)?;
@@ -117,6 +119,15 @@ impl Model {
                 *nets = Some(decoder);
             }
         }
+        let mut codebooks = [None, None];
+        for (to, nets) in codebooks.iter_mut().zip(&decoders) {
+            if let Some(nets) = nets
+                && section.has(&format!("{}.vq.books", nets.kind.name()))
+            {
+                let (kind, latents) = (nets.kind.name(), nets.latents());
+                *to = Some(Codebooks::load(&section, kind, latents)?);
+            }
+        }
         if decoders.iter().all(Option::is_none) {
             return Err(CodecError::NoNetworks("any kind of picture"));
         }
@@ -125,6 +136,7 @@ impl Model {
             tier: section.scalar("tier")?,
             decoders,
             encoders,
+            codebooks,
         })
     }
 
@@ -148,6 +160,15 @@ impl Model {
             Kind::Intra => "decoding intra pictures",
             Kind::Inter => "decoding inter pictures",
         }))
+    }
+
+    /// What the profile `vq` codes the latents of a kind of picture with.
+    ///
+    /// # Errors
+    /// [`CodecError::NoCodebooks`]: models need not have any.
+    pub fn codebooks(&self, kind: Kind) -> Result<&Codebooks> {
+        let codebooks = self.codebooks.get(kind as usize).and_then(Option::as_ref);
+        codebooks.ok_or(CodecError::NoCodebooks(kind.name()))
     }
 
     /// Networks that encode a kind of picture.

@@ -5,7 +5,7 @@ use super::{
     conformance::{self, Xorshift},
     file::{self, SectionWriter},
 };
-use crate::Result;
+use crate::{Result, rans::TOTAL};
 
 /// Sizes of a model with invented weights.
 #[derive(Debug, Clone, Copy)]
@@ -140,6 +140,62 @@ impl Inventor {
     }
 }
 
+/// Latents of a part of invented codebooks.
+const PART: usize = 4;
+
+impl Inventor {
+    /// Codebooks of two families for `latents` latents.
+    fn codebooks(&mut self, latents: usize) {
+        const FAMILIES: usize = 2;
+        const STAGES: usize = 2;
+        const WORDS: usize = 24;
+        const CLASSES: usize = 4;
+        const TABLES: usize = 5;
+        const PREDICTED: usize = 6;
+        const CONTEXTS: usize = 36;
+        let name = |part: &str| format!("{}.vq.{part}", self.kind);
+        let (random, section) = (&mut self.random, &mut self.section);
+        let parts = latents / PART;
+        let mut books = Vec::new();
+        for book in 0..FAMILIES * STAGES {
+            // Stages differ in size by a factor of four.
+            let most = if book % STAGES == 0 { 40 } else { 160 };
+            books.extend((0..WORDS * PART).map(|_| random.around(most) as i16));
+        }
+        let dims = [FAMILIES, STAGES, WORDS, PART];
+        section.put(&name("books"), &dims, &books);
+        let family: Vec<u8> = (0..parts).map(|p| (p * FAMILIES / parts) as u8).collect();
+        section.put(&name("family"), &[parts], &family);
+        let mut frequencies = |rows: usize, n: usize| -> Vec<i16> {
+            let row = |_| {
+                let weights: Vec<u64> = (0..n).map(|_| random.below(1000)).collect();
+                let sum = weights.iter().sum::<u64>().max(1);
+                let spare = u64::from(TOTAL) - n as u64;
+                let row = weights.iter().map(|w| (1 + w * spare / sum) as i16);
+                let mut row: Vec<i16> = row.collect();
+                let rest = TOTAL as i16 - row.iter().sum::<i16>();
+                if let Some(first) = row.first_mut() {
+                    *first += rest;
+                }
+                row
+            };
+            (0..rows).flat_map(row).collect()
+        };
+        let values = frequencies(TABLES, CLASSES);
+        section.put(&name("class"), &[TABLES, CLASSES], &values);
+        let values = frequencies(FAMILIES * STAGES * 2, WORDS);
+        section.put(&name("index"), &[FAMILIES, STAGES, 2, WORDS], &values);
+        let n = LEVELS * parts * CONTEXTS;
+        let values: Vec<u8> = (0..n).map(|_| random.below(TABLES as u64) as u8).collect();
+        section.put(&name("table"), &[LEVELS, parts, CONTEXTS], &values);
+        let dims = [LEVELS / 8, 3, PREDICTED, 3 * PREDICTED];
+        // The sum of 18 weights is at most 1.3, so that no prediction grows for ever.
+        let n = dims.iter().product();
+        let values: Vec<i16> = (0..n).map(|_| random.around(300) as i16).collect();
+        section.put(&name("predict"), &dims, &values);
+    }
+}
+
 impl Model {
     /// A model with invented weights, and its file.
     ///
@@ -147,6 +203,19 @@ impl Model {
     /// [`crate::CodecError::Tensor`] if the sizes are beyond those of layers.
     #[doc(hidden)]
     pub fn synthetic(seed: u64, sizes: Sizes) -> Result<(Self, Vec<u8>)> {
+        Self::invented(seed, sizes, false)
+    }
+
+    /// As [`Self::synthetic`], with codebooks; latents must be a multiple of 4.
+    ///
+    /// # Errors
+    /// As [`Self::synthetic`].
+    #[doc(hidden)]
+    pub fn synthetic_vq(seed: u64, sizes: Sizes) -> Result<(Self, Vec<u8>)> {
+        Self::invented(seed, sizes, true)
+    }
+
+    fn invented(seed: u64, sizes: Sizes, vq: bool) -> Result<(Self, Vec<u8>)> {
         let mut decoder = SectionWriter::default();
         let mut encoder = SectionWriter::default();
         let mut random = Xorshift(Xorshift::START ^ seed);
@@ -168,6 +237,17 @@ impl Model {
                 inventor.encoder(&sizes, blocks);
             }
             (encoder, random) = (inventor.section, inventor.random);
+        }
+        if vq {
+            for kind in kinds {
+                let mut inventor = Inventor {
+                    random,
+                    kind: kind.name(),
+                    section: decoder,
+                };
+                inventor.codebooks(sizes.latents());
+                (decoder, random) = (inventor.section, inventor.random);
+            }
         }
         let encoder = encoder.finish();
         let unchecked = Self::build(&decoder.finish(), &encoder)?;

@@ -103,13 +103,33 @@ impl Encoder {
     /// # Errors
     /// [`CodecError::Table`] if a symbol is not in its table.
     pub fn finish(&self, tables: &TableSet) -> Result<Vec<u8>> {
+        self.finish_by(|_| tables)
+    }
+
+    /// As [`Self::finish`], with other tables from symbol `from` on.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_both(
+        &self,
+        tables: &TableSet,
+        from: usize,
+        others: &TableSet,
+    ) -> Result<Vec<u8>> {
+        self.finish_by(|at| if at < from { tables } else { others })
+    }
+
+    /// `tables` gives those of the symbol at a position.
+    #[inline(always)]
+    fn finish_by<'a>(&self, tables: impl Fn(usize) -> &'a TableSet) -> Result<Vec<u8>> {
         let mut states = [LOWER; LANES];
         // A symbol costs at most 14 bits, so it never emits more than one word.
         let mut words = vec![0u16; self.symbols.len() + 1];
         let mut at = 0;
         let (quads, rest) = self.symbols.as_chunks::<LANES>();
-        let mut step = |state: &mut u32, symbol: u16| -> bool {
-            let e = &tables.encode_table((symbol >> 8) as u8)[usize::from(symbol & 255)];
+        let mut step = |state: &mut u32, place: usize, symbol: u16| -> bool {
+            let table = tables(place).encode_table((symbol >> 8) as u8);
+            let e = &table[usize::from(symbol & 255)];
             if let Some(word) = words.get_mut(at) {
                 *word = *state as u16;
             }
@@ -118,22 +138,21 @@ impl Encoder {
         };
         let mut good = true;
         for (lane, &symbol) in rest.iter().enumerate().rev() {
-            good &= step(&mut states[lane], symbol);
+            good &= step(&mut states[lane], LANES * quads.len() + lane, symbol);
         }
         let [mut a, mut b, mut c, mut d] = states;
-        for &[w, x, y, z] in quads.iter().rev() {
-            good &= step(&mut d, z);
-            good &= step(&mut c, y);
-            good &= step(&mut b, x);
-            good &= step(&mut a, w);
+        for (i, &[w, x, y, z]) in quads.iter().enumerate().rev() {
+            let at = LANES * i;
+            good &= step(&mut d, at + 3, z);
+            good &= step(&mut c, at + 2, y);
+            good &= step(&mut b, at + 1, x);
+            good &= step(&mut a, at, w);
         }
         if !good {
-            let missing = |s: &&u16| tables.frequency((**s >> 8) as u8, **s as u8) == 0;
-            let table = self
-                .symbols
-                .iter()
-                .find(missing)
-                .map_or(0, |s| usize::from(s >> 8));
+            let missing =
+                |(i, s): &(usize, &u16)| tables(*i).frequency((**s >> 8) as u8, **s as u8) == 0;
+            let first = self.symbols.iter().enumerate().find(missing);
+            let table = first.map_or(0, |(_, s)| usize::from(s >> 8));
             return Err(CodecError::Table {
                 table,
                 reason: "it does not have the symbol",

@@ -203,6 +203,11 @@ impl TableSet {
         u32::from(self.encode_table(i)[usize::from(symbol)].frequency)
     }
 
+    /// What a symbol costs in table `i`, in bits.
+    pub(crate) fn cost(&self, i: u8, symbol: u8) -> f32 {
+        cost(self.frequency(i, symbol)) as f32 / 256.0
+    }
+
     /// What a signed value costs in table `i`, digits after an escape included, in 1/256 bit.
     pub fn signed_cost(&self, i: u8, value: i32) -> u32 {
         let (symbol, digits) = super::encoder::signed_symbol(self, i, value);

@@ -8,7 +8,7 @@ use super::super::{
     depthwise::{self, Depthwise, LANES, Taps},
     elementwise,
     kernels::Kernels,
-    layout,
+    layout, search,
 };
 
 /// Positions that are computed at once: 12 accumulators, two weights, one input, one product.
@@ -21,10 +21,10 @@ pub(in super::super) fn detect() -> Option<Kernels> {
 
 /// Safe functions for the table, which is given out only by [`detect`].
 macro_rules! table {
-    ($($name:ident: $path:path, ($($arg:ident: $ty:ty),*));* $(;)?) => {
-        $(fn $name($($arg: $ty),*) {
+    ($($name:ident: $path:path, ($($arg:ident: $ty:ty),*) $(-> $out:ty)?);* $(;)?) => {
+        $(fn $name($($arg: $ty),*) $(-> $out)? {
             #[target_feature(enable = "avx2")]
-            fn wide($($arg: $ty),*) {
+            fn wide($($arg: $ty),*) $(-> $out)? {
                 $path($($arg),*)
             }
             // SAFETY: the table with this function is given out only if AVX2 was detected.
@@ -47,6 +47,7 @@ table! {
     samples: elementwise::samples, (out: &mut [i16], direct: &[i16], prediction: &[i16]);
     load: layout::load, (planes: [&[u16]; 3], widths: [usize; 3], row: usize, out: &mut [i16]);
     store: layout::store, (x: &[i16], planes: [&mut [u16]; 3], widths: [usize; 3]);
+    nearest: search::nearest, (words: &[f32], offsets: &[f32], x: &[f32]) -> usize;
 }
 
 /// The places of a panel's outputs.

@@ -258,3 +258,26 @@ fn layers_whose_sums_could_overflow_are_refused() {
     assert!(!fits(vec![1, 1, 1], vec![0], 1));
     assert!(!fits(vec![1, 1], vec![0, 0], 1));
 }
+
+#[test]
+fn the_nearest_code_vector_is_the_nearest() {
+    let mut random = Xorshift(Xorshift::START);
+    for round in 0..400 {
+        let size = [4, 4, 1, 7][round % 4];
+        let n = [256, 24, 2, 1, 17, 255][round % 6];
+        // Whole numbers, so that equal costs come up and sums are exact.
+        let mut values = |count: usize, most: u64| -> Vec<f32> {
+            (0..count).map(|_| random.around(most) as f32).collect()
+        };
+        let (words, offsets, x) = (values(size * n, 9), values(n, 30), values(size, 9));
+        let cost = |i: usize| {
+            let product = |d: usize| 2.0 * x[d] * words[d * n + i];
+            offsets[i] - (0..size).map(product).sum::<f32>()
+        };
+        let first = (0..n).fold(0, |best, i| if cost(i) < cost(best) { i } else { best });
+        for kernels in Kernels::all() {
+            let found = (kernels.nearest)(&words, &offsets, &x);
+            assert_eq!(found, first, "{}: {size} {n}", kernels.name());
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The profile `vq`: latents of a slice as indices of code vectors.
+
+use super::slice::{Coder, Predicted, SliceJob, Workspace, cut, kind_of, slice_format};
+use crate::{
+    Picture, Result,
+    nets::{Codebooks, DecoderNets, Kernels, MAX_PART, Part},
+    rans::{Decoder, Encoder, TableSet},
+};
+
+/// Latents before they are coded are in 1/64, steps in 1/16 and code vectors in 1/32 of a step.
+const SCALE: f32 = 16.0 * 32.0 / 64.0;
+
+impl Coder {
+    /// Codes a slice of `picture`: its bytes, and what the decoder will see.
+    pub(super) fn encode_vq(
+        &self,
+        job: &SliceJob<'_>,
+        picture: &Picture,
+        predicted: Option<&Predicted>,
+    ) -> Result<(Vec<u8>, Picture)> {
+        let kind = kind_of(predicted.is_some());
+        let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
+        let codebooks = job.model.codebooks(kind)?;
+        let source = cut(picture, &job.rows);
+        let prediction = predicted.map(|p| &p.picture);
+        self.with(|w| {
+            w.symbols.clear();
+            if let Some(p) = predicted {
+                p.field.write(&mut w.symbols, TableSet::laplace());
+            }
+            let first = w.symbols.len();
+            self.analyse(job, nets, analysis, &source, prediction, w)?;
+            let Workspace {
+                y,
+                latents,
+                symbols,
+                ..
+            } = w;
+            let steps = nets.steps(job.level);
+            codebooks.walk(job.level, steps, job.latents(), latents, |part, sum| {
+                let at = part.number * codebooks.part_size();
+                let wanted = y.get(part.position * nets.latents() + at..);
+                let wanted = (
+                    wanted.unwrap_or_default(),
+                    steps.get(at..).unwrap_or_default(),
+                );
+                choose(&self.kernels, codebooks, part, wanted, symbols, sum)
+            });
+            let bytes = symbols.finish_both(TableSet::laplace(), first, codebooks.tables())?;
+            Ok((bytes, self.finish_vq(job, nets, prediction, w)?))
+        })
+    }
+
+    /// Decodes a slice from where its code vectors begin.
+    ///
+    /// # Errors
+    /// Whatever shows that the bytes are damaged.
+    pub(super) fn decode_vq(
+        &self,
+        job: &SliceJob<'_>,
+        d: &mut Decoder<'_>,
+        nets: &DecoderNets,
+        prediction: Option<&Picture>,
+        w: &mut Workspace,
+    ) -> Result<Picture> {
+        let codebooks = job.model.codebooks(kind_of(prediction.is_some()))?;
+        let tables = codebooks.tables();
+        let steps = nets.steps(job.level);
+        let latents = &mut w.latents;
+        codebooks.walk(job.level, steps, job.latents(), latents, |part, sum| {
+            let class = d.get(tables.decode_table(part.table));
+            for stage in (1..=class).rev() {
+                let (book, _) = codebooks.book(part.number, stage.into());
+                let table = codebooks.index_table(book, stage == class);
+                let index = d.get(tables.decode_table(table));
+                codebooks.add(part.number, stage.into(), index, sum);
+            }
+            class
+        });
+        d.finish()?;
+        self.finish_vq(job, nets, prediction, w)
+    }
+
+    /// The slice's picture from the latents in `w`.
+    fn finish_vq(
+        &self,
+        job: &SliceJob<'_>,
+        nets: &DecoderNets,
+        prediction: Option<&Picture>,
+        w: &mut Workspace,
+    ) -> Result<Picture> {
+        let mut out = Picture::grey(slice_format(job.format, &job.rows));
+        let (k, level, y) = (&self.kernels, job.level, &w.latents.y);
+        nets.synthesise_whole(k, level, y, prediction, &mut out, &mut w.synthesis)?;
+        Ok(out)
+    }
+}
+
+/// Chooses the class and the code vectors of a part, whose latents should be `wanted` (in 1/64; and
+/// their steps), and codes them: the class, and in `sum` the sum of the code vectors.
+fn choose(
+    kernels: &Kernels,
+    codebooks: &Codebooks,
+    part: &Part<'_>,
+    (wanted, steps): (&[i32], &[i32]),
+    symbols: &mut Encoder,
+    sum: &mut [i32],
+) -> u8 {
+    let mut x = [0.0f32; MAX_PART];
+    let each = x.iter_mut().zip(wanted).zip(part.predicted).zip(steps);
+    for (((x, &y), &m), &step) in each {
+        *x = y.saturating_sub(64 * m) as f32 * SCALE / step as f32;
+    }
+    let x = x.get(..codebooks.part_size()).unwrap_or(&x);
+    let place = (part.number, part.table);
+    let choice = codebooks.search().choose(kernels, codebooks, place, x);
+    symbols.put(part.table, choice.class);
+    for stage in (1..=choice.class).rev() {
+        let index = choice.indices.get(usize::from(stage) - 1);
+        let index = index.copied().unwrap_or(0);
+        let (book, _) = codebooks.book(part.number, stage.into());
+        symbols.put(codebooks.index_table(book, stage == choice.class), index);
+        codebooks.add(part.number, stage.into(), index, sum);
+    }
+    choice.class
+}
