@@ -175,6 +175,7 @@ impl VideoEncoderImpl for NeuralEnc {
             .field("profile", header.profile.name())
             .field("version", i32::from(VERSION))
             .field("alignment", "au")
+            .field_if("layer", "lossless", header.layer)
             .field("codec_data", gst::Buffer::from_mut_slice(codec_data))
             .build();
         // The one before has given out all its frames: it holds none back.
