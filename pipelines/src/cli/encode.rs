@@ -23,7 +23,11 @@ pub(super) struct Encode {
     /// Average bit rate of a lossy profile: 2500k, 8M, or bits a second
     #[arg(long, value_parser = parse_bitrate, help_heading = "Coding")]
     bitrate: Option<u64>,
-    /// Greatest error of a sample in profile lossless: 0 to 15 [default: 0]
+    /// What stands on the pictures of a lossy profile, for decoders that want it: none, or what they
+    /// lack to be lossless [default: none]
+    #[arg(long, value_parser = ["none", "lossless"], help_heading = "Coding")]
+    layer: Option<String>,
+    /// Greatest error of a sample in profile lossless and with --layer lossless: 0 to 15 [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=15), help_heading = "Coding")]
     near: Option<u32>,
     /// Every how many frames a keyframe comes [default: 64]
@@ -63,6 +67,7 @@ impl Encode {
         set("profile", self.profile);
         set("quality", self.quality.map(|v| v.to_string()));
         set("bitrate", self.bitrate.map(|v| v.to_string()));
+        set("layer", self.layer);
         set("near", self.near.map(|v| v.to_string()));
         set("keyint", self.keyint.map(|v| v.to_string()));
         set("buffer-time", self.buffer_time.map(|v| v.to_string()));

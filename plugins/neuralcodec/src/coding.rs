@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use gst::glib;
 use gstneural_codec::{
-    CodecError, Config, Decoder, Encoder, Format, Lossy, Rate,
+    CodecError, Config, Decoder, Encoder, Format, Layer, Layers, Lossy, Rate,
     bitstream::{Colour, Profile},
     nets::{Kind, Model},
 };
@@ -47,6 +47,37 @@ pub enum ProfileChoice {
     Vq = 4,
 }
 
+/// What stands on the lossy pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[repr(i32)]
+#[enum_type(name = "GstNeuralEncLayer")]
+pub enum LayerChoice {
+    /// Nothing.
+    #[default]
+    #[enum_value(name = "Nothing", nick = "none")]
+    None = 0,
+    /// What they lack.
+    #[enum_value(
+        name = "What they lack to be without loss, or within the error that near allows",
+        nick = "lossless"
+    )]
+    Lossless = 1,
+}
+
+/// How much of a stream to decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[repr(i32)]
+#[enum_type(name = "GstNeuralDecLayers")]
+pub enum LayersChoice {
+    /// Everything.
+    #[default]
+    #[enum_value(name = "Everything", nick = "all")]
+    All = 0,
+    /// The lossy pictures.
+    #[enum_value(name = "The lossy pictures, without the layer on them", nick = "base")]
+    Base = 1,
+}
+
 /// Where networks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
 #[repr(i32)]
@@ -71,8 +102,10 @@ pub(crate) struct Wishes {
     pub bitrate_bps: u32,
     /// How long the decoder's buffer takes to fill.
     pub buffer_ms: u32,
-    /// Greatest error of a sample in `lossless`.
+    /// Greatest error of a sample in `lossless`, and with a layer.
     pub near: u32,
+    /// What stands on lossy pictures.
+    pub layer: LayerChoice,
     pub keyframe_interval: u32,
     /// Whether a scene change begins with a keyframe.
     pub scene_cuts: bool,
@@ -99,8 +132,11 @@ pub(crate) struct Source {
 impl Wishes {
     /// The profile, with `auto` decided: lossy if anything is set that only lossy profiles have.
     pub fn profile(&self) -> Profile {
-        let lossy =
-            self.quality >= 0 || self.bitrate_bps > 0 || self.tier > 0 || !self.model.is_empty();
+        let lossy = self.quality >= 0
+            || self.bitrate_bps > 0
+            || self.tier > 0
+            || self.layer != LayerChoice::None
+            || !self.model.is_empty();
         match self.profile {
             ProfileChoice::Lossless => Profile::Lossless,
             ProfileChoice::Intra => Profile::Intra,
@@ -129,6 +165,7 @@ impl Wishes {
                 (self.tier > 0, "tier"),
                 (!self.model.is_empty(), "model"),
                 (self.layers > 1, "temporal-layers"),
+                (self.layer != LayerChoice::None, "layer"),
             ];
             return match lossy.iter().find(|(set, _)| *set) {
                 Some((_, what)) => Err(format!(
@@ -137,9 +174,9 @@ impl Wishes {
                 None => Ok(()),
             };
         }
-        if self.near > 0 {
+        if self.near > 0 && self.layer == LayerChoice::None {
             return Err(format!(
-                "near={} is for profile=lossless, and the profile is {name}: leave one of them alone",
+                "near={} is for profile=lossless or layer=lossless, and the profile is {name} without a layer: leave one of them alone",
                 self.near
             ));
         }
@@ -201,11 +238,13 @@ impl Wishes {
                 ..Lossy::new(self.model()?)
             }),
         };
+        let near = u8::try_from(self.near).unwrap_or(u8::MAX);
         let encoder = Encoder::new(Config {
             colour,
             fps,
             keyframe_interval: self.keyframe_interval,
-            near: u8::try_from(self.near).unwrap_or(u8::MAX),
+            near: if lossy.is_none() { near } else { 0 },
+            layer: (self.layer == LayerChoice::Lossless).then_some(Layer { near, refers: true }),
             lossy,
             threads: threads(self.threads),
             picture_crc: self.picture_crc,
@@ -225,9 +264,14 @@ pub(crate) fn decoder(
     wanted: u32,
     model: Option<&Arc<Model>>,
     _device: Device,
+    layers: LayersChoice,
 ) -> Result<Decoder, CodecError> {
     let decoder = Decoder::with_models(codec_data, |hash| models::find(hash, model))?;
-    Ok(decoder.threads(threads(wanted)))
+    let layers = match layers {
+        LayersChoice::All => Layers::All,
+        LayersChoice::Base => Layers::Base,
+    };
+    Ok(decoder.threads(threads(wanted)).layers(layers))
 }
 
 fn threads(wanted: u32) -> usize {
@@ -245,6 +289,7 @@ impl Default for Wishes {
             bitrate_bps: 0,
             buffer_ms: 1000,
             near: 0,
+            layer: LayerChoice::None,
             keyframe_interval: 64,
             scene_cuts: true,
             layers: 1,
@@ -275,6 +320,11 @@ mod tests {
             ..lossless.clone()
         });
         assert!(bitrate.starts_with("bitrate"), "{bitrate}");
+        let layer = refused(Wishes {
+            layer: LayerChoice::Lossless,
+            ..lossless.clone()
+        });
+        assert!(layer.starts_with("layer"), "{layer}");
         let tier = refused(Wishes {
             tier: 1,
             ..lossless
@@ -314,6 +364,13 @@ mod tests {
         assert_eq!(of(-1, 0), Profile::Lossless);
         assert_eq!(of(0, 0), Profile::Inter);
         assert_eq!(of(-1, 1), Profile::Inter);
+        let layered = Wishes {
+            layer: LayerChoice::Lossless,
+            near: 1,
+            ..Wishes::default()
+        };
+        assert_eq!(layered.profile(), Profile::Inter);
+        assert_eq!(layered.check(), Ok(()));
     }
 
     #[test]

@@ -109,6 +109,27 @@ fn pictures_times_and_sound_come_back() {
 }
 
 #[test]
+fn a_layer_goes_through_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("layer.mkv").display().to_string();
+    let video = VIDEO.replace("num-buffers=75", "num-buffers=12");
+    let playing = Playing::new(&format!(
+        "{video} ! neuralenc keyint=5 quality=14 layer=lossless ! neuralmkvmux ! filesink location={path}"
+    ));
+    assert_eq!(playing.run(), None);
+    let made = frames(&format!("{video} ! appsink name=s sync=false"));
+    let read = |layers: &str| {
+        frames(&format!(
+            "filesrc location={path} ! matroskademux ! neuraldec layers={layers} ! appsink name=s sync=false"
+        ))
+    };
+    assert!(read("all") == made, "pictures and times are the same");
+    let base = read("base");
+    assert_eq!(base.len(), 12);
+    assert!(base != made);
+}
+
+#[test]
 fn a_seek_in_a_playing_file_shows_the_same_pictures() {
     let dir = tempfile::tempdir().unwrap();
     let path = file(dir.path());

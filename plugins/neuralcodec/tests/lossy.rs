@@ -223,3 +223,42 @@ fn models_are_named_where_they_are_missing() {
     let said = rig.error().unwrap();
     assert!(said.contains("/nowhere/other.gnm"), "{said}");
 }
+
+#[test]
+fn a_layer_gives_every_sample_back_and_can_be_left_out() {
+    let info = info("I420", 83, 131);
+    let plain = code(&info, 6, &[("quality", "20")]);
+    for near in [0u8, 2] {
+        let text = near.to_string();
+        let settings = [
+            ("quality", "20"),
+            ("layer", "lossless"),
+            ("near", &text),
+            ("picture-crc", "true"),
+        ];
+        let coded = code(&info, 6, &settings);
+        let caps = coded.caps.structure(0).unwrap();
+        assert_eq!(caps.get::<&str>("layer"), Ok("lossless"));
+        assert_eq!(caps.get::<&str>("profile"), Ok("inter"));
+        let shown = |coded: &Coded, properties: &[(&str, &str)]| {
+            let mut rig = coded.decoder(properties);
+            for unit in &coded.units {
+                rig.h.push(unit.clone()).unwrap();
+            }
+            let shown = rig.all();
+            assert_eq!(rig.error(), None);
+            let whole = |b: &gst::Buffer| !b.flags().contains(gst::BufferFlags::CORRUPTED);
+            assert!(shown.iter().all(whole));
+            shown.iter().map(|b| coded.decoded(b)).collect::<Vec<_>>()
+        };
+        let all = shown(&coded, &[]);
+        assert_eq!(all.len(), 6);
+        let differences = all.iter().zip(&coded.frames);
+        let differences = differences.flat_map(|(a, b)| a.iter().zip(b));
+        let worst = differences.map(|(a, b)| a.abs_diff(*b)).max();
+        assert_eq!(worst, Some(near));
+        let base = shown(&coded, &[("layers", "base")]);
+        assert!(base == shown(&plain, &[]), "the stream without a layer");
+        assert!(base != all);
+    }
+}

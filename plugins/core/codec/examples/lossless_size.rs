@@ -1,16 +1,21 @@
 //! Sizes and speed of the lossless profile on y4m files:
 //! `lossless_size [--threads N] [--near D] [--keyint N] [--lambda N]
-//! [--references N] FILE.y4m...`
+//! [--references N] [--model FILE.gnm [--quality N] [--alone]] FILE.y4m...`
 //!
-//! Every frame is decoded again and compared.
+//! With `--model` it is the profile `inter` with a layer; `--alone` lets no layer refer to the one
+//! before. Every frame is decoded again and compared.
 
 use std::{
     io::{BufRead, BufReader, Read},
+    sync::Arc,
     time::Instant,
 };
 
 use gstneural_codec::{
-    Config, Decoder, Encoder, Format, Picture, bitstream::Chroma, motion::SearchConfig,
+    Config, Decoder, Encoder, Format, Layer, Lossy, Picture, Rate,
+    bitstream::{Chroma, without_layer},
+    motion::SearchConfig,
+    nets::Model,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -61,7 +66,7 @@ fn open(path: &str) -> Result<(Format, Next), Error> {
 
 fn main() -> Result<(), Error> {
     let (mut threads, mut near, mut keyint, mut paths) = (1, 0, 64, Vec::new());
-    let mut references = 1;
+    let (mut references, mut model, mut quality, mut alone) = (1, None, 20, false);
     let mut lambda = SearchConfig::default().lambda;
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -72,6 +77,9 @@ fn main() -> Result<(), Error> {
             "--lambda" => lambda = value()?.parse()?,
             "--references" => references = value()?.parse()?,
             "--keyint" => keyint = value()?.parse()?,
+            "--model" => model = Some(Arc::new(Model::parse(&std::fs::read(value()?)?)?)),
+            "--quality" => quality = value()?.parse()?,
+            "--alone" => alone = true,
             _ => paths.push(arg),
         }
     }
@@ -79,6 +87,14 @@ fn main() -> Result<(), Error> {
         let (format, mut next) = open(&path)?;
         let config = Config {
             near,
+            layer: model.as_ref().map(|_| Layer {
+                near,
+                refers: !alone,
+            }),
+            lossy: model.clone().map(|model| Lossy {
+                rate: Rate::Quality(quality),
+                ..Lossy::new(model)
+            }),
             threads,
             references,
             keyframe_interval: keyint,
@@ -89,8 +105,10 @@ fn main() -> Result<(), Error> {
             ..Config::new(format)
         };
         let mut encoder = Encoder::new(config)?;
-        let mut decoder = Decoder::new(&encoder.codec_data())?.threads(threads);
+        let mut decoder =
+            Decoder::with_models(&encoder.codec_data(), |_| model.clone())?.threads(threads);
         let (mut raw, mut key, mut bytes, mut frames) = (0, 0, 0, 0);
+        let mut lossy = 0;
         let (mut encoding, mut decoding) = (0.0, 0.0);
         while let Some(picture) = next()? {
             let start = Instant::now();
@@ -107,6 +125,9 @@ fn main() -> Result<(), Error> {
             }
             raw += format.bytes();
             bytes += unit.len();
+            if model.is_some() {
+                lossy += without_layer(&unit)?.len();
+            }
             if decoded.keyframe {
                 key += unit.len();
             }
@@ -114,7 +135,7 @@ fn main() -> Result<(), Error> {
         }
         let mb = raw as f64 / 1e6;
         println!(
-            "{path} {frames} frames raw {raw} coded {bytes} (keyframes {key}) ratio {:.3} \
+            "{path} {frames} frames raw {raw} coded {bytes} (keyframes {key}, without layer {lossy}) ratio {:.3} \
              encode {:.1} fps {:.1} MB/s decode {:.1} fps {:.1} MB/s",
             raw as f64 / bytes as f64,
             f64::from(frames) / encoding,

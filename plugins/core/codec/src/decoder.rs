@@ -12,6 +12,10 @@ use crate::{
     parallel,
 };
 
+mod layer;
+
+pub use layer::Layers;
+
 /// A decoded frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
@@ -24,8 +28,13 @@ pub struct Decoded {
     /// Slices of 64 luma rows that could not be decoded: they show the last frame instead (moved
     /// by their vectors where only the reference is damaged), or grey.
     pub damaged_slices: Vec<usize>,
+    /// Whether the frame has a layer and it was decoded.
+    pub layer: bool,
+    /// Slices that lack their layer, because it is damaged or what it rests on is: they show the
+    /// lossy picture. Empty if the layer was not to be decoded.
+    pub damaged_layer_slices: Vec<usize>,
     /// Whether the frame may differ from what was encoded: there are damaged slices, or the CRC of
-    /// the picture does not match.
+    /// the picture does not match. Without the layer it is compared with the lossy picture.
     pub corrupt: bool,
 }
 
@@ -37,6 +46,15 @@ struct Known {
     number: u32,
     /// Slices that are not what was encoded.
     damaged: Vec<bool>,
+    /// The frame with its layer, if it has one.
+    full: Option<layer::Full>,
+}
+
+/// Whether luma rows reach into damaged slices.
+fn reach_damage(damaged: &[bool], rows: Range<usize>) -> bool {
+    let of = |row: usize| (row / SLICE_ROWS).min(damaged.len().saturating_sub(1));
+    let slices = of(rows.start)..=of(rows.end.saturating_sub(1));
+    damaged.get(slices).is_none_or(|d| d.contains(&true))
 }
 
 /// Luma samples of a frame that are decoded unless [`Decoder::max_samples`] says otherwise: 8K has
@@ -51,6 +69,7 @@ pub struct Decoder {
     model: Option<Arc<Model>>,
     coder: Coder,
     threads: usize,
+    layers: Layers,
     max_samples: u64,
     /// Frames that others may refer to, the last decoded first.
     references: Vec<Known>,
@@ -100,6 +119,7 @@ impl Decoder {
             model,
             coder: Coder::default(),
             threads: 1,
+            layers: Layers::All,
             max_samples: MAX_SAMPLES,
             references: Vec::new(),
         })
@@ -109,6 +129,13 @@ impl Decoder {
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
+        self
+    }
+
+    /// Sets how much of the stream to decode.
+    #[must_use]
+    pub fn layers(mut self, layers: Layers) -> Self {
+        self.layers = layers;
         self
     }
 
@@ -155,9 +182,16 @@ impl Decoder {
                 value: samples,
             });
         }
+        if unit.info.layer.is_some() && !self.header.layer {
+            return Err(CodecError::Field {
+                what: "a layer, which codec_data does not announce: the unit's flag",
+                value: 2,
+            });
+        }
         let keyframe = unit.info.frame_type == FrameType::Key;
         let number = unit.info.number;
         let (mut references, mut damage) = (Vec::new(), Vec::new());
+        let mut first = None;
         for distance in unit.info.references.into_iter().filter(|&d| d != 0) {
             let wanted = number.wrapping_add_signed(-i32::from(distance));
             let known = self.references.iter().find(|k| k.number == wanted);
@@ -165,20 +199,17 @@ impl Decoder {
             let Some(used) = known.or(self.references.first()) else {
                 return Err(CodecError::NoKeyframe);
             };
+            if references.is_empty() {
+                first = known;
+            }
             references.push(&used.reference);
             damage.push(match known {
                 Some(known) => known.damaged.clone(),
                 None => vec![true; count],
             });
         }
-        let damaged = |r: usize, rows: Range<usize>| {
-            let of = |row: usize| (row / SLICE_ROWS).min(count - 1);
-            let slices = of(rows.start)..=of(rows.end - 1);
-            damage
-                .get(r)
-                .and_then(|d| d.get(slices))
-                .is_none_or(|d| d.contains(&true))
-        };
+        let damaged =
+            |r: usize, rows: Range<usize>| damage.get(r).is_none_or(|d| reach_damage(d, rows));
         let last = self.references.first();
         let mut picture = last.map_or_else(|| Picture::grey(format), |k| k.picture.clone());
         let mut damaged = match self.model.as_deref() {
@@ -197,28 +228,43 @@ impl Decoder {
             corrupt = true;
             damaged.fill(true);
         }
+        let wanted = unit.info.layer.filter(|_| self.layers == Layers::All);
+        let full = wanted.map(|info| {
+            let base = layer::Base {
+                picture: &picture,
+                damaged: &damaged,
+                reference: first,
+            };
+            self.layer(&unit, info, &base)
+        });
         if keyframe {
             self.references.clear();
         }
         if unit.info.frame_type != FrameType::Droppable {
-            let reference = Reference::new(&picture);
-            let picture = picture.clone();
-            self.references.insert(
-                0,
-                Known {
-                    reference,
-                    picture,
-                    number,
-                    damaged,
-                },
-            );
+            let known = Known {
+                reference: Reference::new(&picture),
+                picture: picture.clone(),
+                number,
+                damaged,
+                full: full.as_ref().map(layer::Full::new),
+            };
+            self.references.insert(0, known);
             self.references.truncate(2);
+        }
+        let layer = full.is_some();
+        let mut damaged_layer_slices = Vec::new();
+        if let Some((full, damaged)) = full {
+            picture = full;
+            damaged_layer_slices.extend((0..count).filter(|&i| damaged[i]));
+            corrupt |= !damaged_layer_slices.is_empty();
         }
         Ok(Decoded {
             picture,
             number,
             keyframe,
             damaged_slices,
+            layer,
+            damaged_layer_slices,
             corrupt,
         })
     }
@@ -242,6 +288,7 @@ impl Decoder {
                 height: rows.len(),
                 near: unit.info.qp,
                 references,
+                lossy: None,
             };
             decode_slice(&job, slice.data, &damaged).ok()
         });

@@ -10,6 +10,10 @@ use crate::{
     parallel,
 };
 
+mod layer;
+
+pub use layer::Layer;
+
 /// Frames after a keyframe in which a scene change does not make another one.
 const FEWEST_BETWEEN_CUTS: u32 = 8;
 /// How often a frame is coded again, each time coarser, because the decoder's buffer does not hold
@@ -32,6 +36,9 @@ pub struct Config {
     pub near: u8,
     /// With networks, and loss; `None` is the profile `lossless`.
     pub lossy: Option<Lossy>,
+    /// A layer on the lossy pictures that makes them lossless, or near it. Decoders can leave it
+    /// out; a bitrate is that of the stream without it.
+    pub layer: Option<Layer>,
     /// Frames that a frame may be predicted from, 1 or 2 (1 with loss): the one before, and the one
     /// before that. The second rarely pays.
     pub references: u8,
@@ -53,6 +60,7 @@ impl Config {
             keyframe_interval: 64,
             near: 0,
             lossy: None,
+            layer: None,
             references: 1,
             threads: 1,
             picture_crc: false,
@@ -70,6 +78,8 @@ pub struct Encoder {
     force_key: bool,
     /// The last frames that others may refer to, with their numbers, the last one first.
     references: Vec<(Reference, Halves, u32)>,
+    /// The last of these frames with its layer, if it has one.
+    full: Option<layer::Full>,
     /// Vectors of each slice of the last frame.
     hints: Vec<Vec<Field>>,
     coder: Coder,
@@ -125,6 +135,7 @@ impl Encoder {
         if config.fps.1 == 0 {
             return bad("denominator of the frame rate", 0, "at least 1");
         }
+        layer::check(&config)?;
         let mut control = None;
         if let Some(lossy) = &config.lossy {
             lossy::check(config.format, lossy)?;
@@ -159,6 +170,7 @@ impl Encoder {
             since_key: 0,
             force_key: false,
             references: Vec::new(),
+            full: None,
             hints: Vec::new(),
             coder: Coder::default(),
             control,
@@ -184,6 +196,7 @@ impl Encoder {
         let header = Header {
             profile,
             tier,
+            layer: self.config.layer.is_some(),
             width: format.width,
             height: format.height,
             chroma: format.chroma,
@@ -235,14 +248,20 @@ impl Encoder {
             let number = self.references.get(i).map(|r| r.2);
             number.map_or(0, |n| self.number.wrapping_sub(n) as i8)
         };
+        let layer = match self.config.layer {
+            Some(layer) => Some(self.layer(layer, picture, &coded)?),
+            None => None,
+        };
         let info = UnitInfo {
             frame_type: coded.frame_type,
             number: self.number,
             references: [distance(0), distance(1)],
             qp: coded.qp,
             picture_crc: self.config.picture_crc.then(|| coded.decoded.crc()),
+            layer: layer.as_ref().map(|l| l.info),
         };
-        let unit = info.write(&coded.slices)?;
+        let of_layer = layer.as_ref().map_or(&[][..], |l| &l.slices);
+        let unit = info.write_layered(&coded.slices, of_layer)?;
         if coded.frame_type != FrameType::Droppable {
             let reference = Reference::new(&coded.decoded);
             if let Some(luma) = reference.planes.first() {
@@ -250,6 +269,7 @@ impl Encoder {
                 self.references.insert(0, (reference, halves, self.number));
                 self.references.truncate(self.config.references.into());
             }
+            self.full = layer.and_then(|l| l.full(&self.config));
             self.hints = coded.hints;
         }
         self.number = self.number.wrapping_add(1);
@@ -262,6 +282,7 @@ impl Encoder {
         self.since_key = 0;
         self.force_key = false;
         self.references.clear();
+        self.full = None;
         self.hints.clear();
         self.usual_cost = None;
     }
@@ -285,6 +306,7 @@ impl Encoder {
                 height: rows.len(),
                 near,
                 references: &references,
+                lossy: None,
             };
             let hints = self.hints.get(i).map_or(&[][..], Vec::as_slice);
             let mut rows = Vec::new();

@@ -46,6 +46,14 @@ pub enum CodecError {
     /// The profile is known, but not to this decoder.
     #[error("profile {0} is not supported by this decoder")]
     Profile(&'static str),
+    /// The stream has parts that this decoder does not know.
+    #[error(
+        "the stream has features (flags {0:#04x} of codec_data) that this decoder does not know: a newer gst-neural is needed"
+    )]
+    Feature(
+        /// Flags that are not known.
+        u8,
+    ),
     /// A checksum does not match.
     #[error("{what}: the checksum is {found:08x}, {stated:08x} is stated")]
     Checksum {

@@ -34,8 +34,8 @@ mod parallel;
 mod picture;
 pub mod rans;
 
-pub use decoder::{Decoded, Decoder};
-pub use encoder::{Config, Encoder};
+pub use decoder::{Decoded, Decoder, Layers};
+pub use encoder::{Config, Encoder, Layer};
 pub use error::{CodecError, Result};
 pub use lossy::{LEVELS, Lossy, Rate};
 pub use picture::{Format, Picture, Plane};

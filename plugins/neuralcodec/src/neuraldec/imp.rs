@@ -260,7 +260,8 @@ impl NeuralDec {
             path => Some(models::load(Path::new(path)).map_err(|e| self.refuse(&e))?),
         };
         let (threads, device) = (settings.threads, settings.device);
-        let decoder = match coding::decoder(codec_data, threads, model.as_ref(), device) {
+        let opened = coding::decoder(codec_data, threads, model.as_ref(), device, settings.layers);
+        let decoder = match opened {
             Ok(decoder) => decoder,
             Err(CodecError::Checksum { .. }) if lock(&self.state).stream.is_some() => {
                 // Damage on the way; the stream that is known goes on.
@@ -306,6 +307,10 @@ impl NeuralDec {
                 stream.last_number = Some(number);
                 let damage = match decoded.damaged_slices.len() {
                     _ if late => Some(format!("frame {number} comes after a later one")),
+                    0 if !decoded.damaged_layer_slices.is_empty() => Some(format!(
+                        "frame {number}: {} slice(s) without their layer",
+                        decoded.damaged_layer_slices.len()
+                    )),
                     0 if decoded.corrupt => Some(format!(
                         "frame {number}: the picture's checksum does not match"
                     )),

@@ -23,7 +23,7 @@ glib::wrapper! {
         @extends gst_video::VideoDecoder, gst::Element, gst::Object;
 }
 
-pub use crate::coding::Device;
+pub use crate::coding::{Device, LayersChoice};
 
 pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     gst::Element::register(

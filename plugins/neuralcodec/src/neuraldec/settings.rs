@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use gst::{glib, prelude::*};
 
-use crate::coding::Device;
+use crate::coding::{Device, LayersChoice};
 
 /// The settings.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +12,7 @@ pub(super) struct Settings {
     /// 0: one for each core.
     pub threads: u32,
     pub device: Device,
+    pub layers: LayersChoice,
     pub skip_late: bool,
     /// A file with networks; empty: those that are built in.
     pub model: String,
@@ -23,6 +24,7 @@ impl Settings {
         match pspec.name() {
             "threads" => self.threads = value.get().unwrap_or(self.threads),
             "device" => self.device = value.get().unwrap_or(self.device),
+            "layers" => self.layers = value.get().unwrap_or(self.layers),
             "skip-late" => self.skip_late = value.get().unwrap_or(self.skip_late),
             "model" => self.model = value.get().ok().flatten().unwrap_or_default(),
             _ => {}
@@ -34,6 +36,7 @@ impl Settings {
         Some(match pspec.name() {
             "threads" => self.threads.to_value(),
             "device" => self.device.to_value(),
+            "layers" => self.layers.to_value(),
             "skip-late" => self.skip_late.to_value(),
             "model" => (!self.model.is_empty()).then_some(&self.model).to_value(),
             _ => return None,
@@ -55,6 +58,11 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
             glib::ParamSpecEnum::builder_with_default("device", d.device)
                 .nick("Device")
                 .blurb("Where the networks of a lossy profile run; the pictures do not depend on it")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("layers", d.layers)
+                .nick("Layers")
+                .blurb("How much of a stream with a layer to decode")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecString::builder("model")

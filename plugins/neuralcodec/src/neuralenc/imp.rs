@@ -106,7 +106,10 @@ impl ElementImpl for NeuralEnc {
                 .field("width", side)
                 .field("height", side)
                 .field("framerate", rate)
-                .field("profile", gst::List::new(["intra", "inter", "lossless", "vq"]))
+                .field(
+                    "profile",
+                    gst::List::new(["intra", "inter", "lossless", "vq"]),
+                )
                 .field("version", i32::from(VERSION))
                 .field("alignment", "au")
                 .build();
@@ -175,6 +178,7 @@ impl VideoEncoderImpl for NeuralEnc {
             .field("profile", header.profile.name())
             .field("version", i32::from(VERSION))
             .field("alignment", "au")
+            .field_if("layer", "lossless", header.layer)
             .field("codec_data", gst::Buffer::from_mut_slice(codec_data))
             .build();
         // The one before has given out all its frames: it holds none back.

@@ -13,7 +13,7 @@ use gst::{glib, prelude::*};
 mod imp;
 mod settings;
 
-pub use crate::coding::ProfileChoice;
+pub use crate::coding::{LayerChoice, ProfileChoice};
 
 glib::wrapper! {
     /// The element `neuralenc`.

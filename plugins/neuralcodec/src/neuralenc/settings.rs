@@ -25,6 +25,7 @@ impl Settings {
             "bitrate" => put(&mut s.bitrate_bps, value),
             "buffer-time" => put(&mut s.buffer_ms, value),
             "near" => put(&mut s.near, value),
+            "layer" => put(&mut s.layer, value),
             "scene-cut" => put(&mut s.scene_cuts, value),
             "temporal-layers" => put(&mut s.layers, value),
             "model" => s.model = value.get().ok().flatten().unwrap_or_default(),
@@ -46,6 +47,7 @@ impl Settings {
             "bitrate" => s.bitrate_bps.to_value(),
             "buffer-time" => s.buffer_ms.to_value(),
             "near" => s.near.to_value(),
+            "layer" => s.layer.to_value(),
             "scene-cut" => s.scene_cuts.to_value(),
             "temporal-layers" => s.layers.to_value(),
             "model" => (!s.model.is_empty()).then_some(&s.model).to_value(),
@@ -92,9 +94,14 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecUInt::builder("near")
                 .nick("Near-lossless")
-                .blurb("Greatest error of a sample in profile=lossless, 0 = none")
+                .blurb("Greatest error of a sample in profile=lossless and with layer=lossless, 0 = none")
                 .maximum(15)
                 .default_value(d.near)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("layer", d.layer)
+                .nick("Layer")
+                .blurb("What stands on the pictures of a lossy profile; decoders can leave it out")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt::builder("keyint")

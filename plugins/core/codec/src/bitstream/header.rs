@@ -13,6 +13,8 @@ pub const VERSION: u8 = 1;
 pub const HEADER_BYTES: usize = 64;
 /// The greatest width and height.
 pub const MAX_SIDE: u32 = 16384;
+/// Flag: access units may carry a layer.
+const HAS_LAYER: u8 = 1;
 /// SHA-256 of the canonical form of a model (or of tables).
 pub type ModelHash = [u8; 32];
 
@@ -108,6 +110,8 @@ pub struct Header {
     pub profile: Profile,
     /// Size of the networks; 0 where there are none.
     pub tier: u8,
+    /// Whether access units may carry a layer with what the lossy pictures lack.
+    pub layer: bool,
     /// Luma samples a row, 1 to [`MAX_SIDE`].
     pub width: u32,
     /// Luma rows, 1 to [`MAX_SIDE`].
@@ -142,8 +146,8 @@ impl Header {
             .iter()
             .position(|&c| c == self.chroma)
             .unwrap_or(0) as u8;
-        // The third byte holds flags; none is defined yet.
-        out.extend([VERSION, self.profile as u8, self.tier, 0]);
+        let flags = if self.layer { HAS_LAYER } else { 0 };
+        out.extend([VERSION, self.profile as u8, self.tier, flags]);
         out.extend((self.width as u16).to_le_bytes());
         out.extend((self.height as u16).to_le_bytes());
         let c = self.colour;
@@ -168,7 +172,8 @@ impl Header {
     ///
     /// # Errors
     /// [`CodecError::Magic`] and [`CodecError::Version`] before anything else, then
-    /// [`CodecError::Truncated`], [`CodecError::Checksum`] and [`CodecError::Field`].
+    /// [`CodecError::Truncated`], [`CodecError::Checksum`], [`CodecError::Feature`] and
+    /// [`CodecError::Field`].
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let mut r = Reader::new(bytes, "codec_data");
         let magic = r.array()?;
@@ -214,11 +219,15 @@ impl Header {
         }
         let [range, matrix, primaries, transfer] = r.array()?;
         let reserved = r.u16()?;
-        if flags != 0 || reserved != 0 {
-            return Err(bad(
-                "reserved field",
-                u64::from(flags) << 16 | u64::from(reserved),
-            ));
+        if reserved != 0 {
+            return Err(bad("reserved field", reserved.into()));
+        }
+        if flags & !HAS_LAYER != 0 {
+            return Err(CodecError::Feature(flags & !HAS_LAYER));
+        }
+        let layer = flags & HAS_LAYER != 0;
+        if layer && profile == Profile::Lossless {
+            return Err(bad("flags of codec_data", flags.into()));
         }
         if range > 2 {
             return Err(bad("range", range.into()));
@@ -236,6 +245,7 @@ impl Header {
         Ok(Self {
             profile,
             tier,
+            layer,
             width,
             height,
             chroma,

@@ -9,7 +9,10 @@ pub use bytes::Reader;
 pub use header::{
     Chroma, Colour, HEADER_BYTES, Header, MAX_SIDE, ModelHash, Profile, VERSION, hex,
 };
-pub use unit::{AccessUnit, FrameType, MAX_QP, MAX_SLICES, Slice, UnitInfo, frame_type};
+pub use unit::{
+    AccessUnit, FrameType, LayerInfo, LayerSlice, MAX_QP, MAX_SLICES, Slice, UnitInfo, frame_type,
+    without_layer,
+};
 
 #[cfg(test)]
 mod tests;

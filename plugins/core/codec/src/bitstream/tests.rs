@@ -5,6 +5,7 @@ fn header() -> Header {
     Header {
         profile: Profile::Lossless,
         tier: 3,
+        layer: false,
         width: 1921,
         height: 1080,
         chroma: Chroma::C422,
@@ -27,6 +28,7 @@ fn info() -> UnitInfo {
         references: [1, -2],
         qp: 7,
         picture_crc: Some(0x12345678),
+        layer: None,
     }
 }
 
@@ -139,6 +141,39 @@ fn units_come_back() {
     };
     let bytes = key.write(&slices).unwrap();
     assert_eq!(AccessUnit::parse(&bytes).unwrap().info, key);
+    // With a layer, and without it again.
+    let layer = LayerInfo {
+        near: 3,
+        refers: true,
+        picture_crc: Some(9),
+    };
+    let layered = UnitInfo {
+        layer: Some(layer),
+        ..info()
+    };
+    let more = [vec![7; 40], vec![8], vec![]];
+    let bytes = layered.write_layered(&slices, &more).unwrap();
+    let unit = AccessUnit::parse(&bytes).unwrap();
+    assert_eq!(unit.info, layered);
+    assert!(unit.slices.iter().all(|s| s.intact) && unit.layer.iter().all(|s| s.intact()));
+    assert!(
+        unit.layer
+            .iter()
+            .map(|s| s.data)
+            .eq(more.iter().map(Vec::as_slice))
+    );
+    assert_eq!(
+        without_layer(&bytes).unwrap(),
+        info().write(&slices).unwrap()
+    );
+    assert_eq!(layered.write(&slices), info().write(&slices));
+    assert!(layered.write_layered(&slices, &more[..2]).is_err());
+    assert!(info().write_layered(&slices, &more).is_err());
+    // The last byte belongs to the second slice of the layer.
+    let unit = AccessUnit::parse(&bytes[..bytes.len() - 1]).unwrap();
+    assert!(unit.slices.iter().all(|s| s.intact));
+    let intact: Vec<bool> = unit.layer.iter().map(LayerSlice::intact).collect();
+    assert_eq!(intact, [true, false, true]);
     let none: [Vec<u8>; 0] = [];
     assert!(key.write(&none).is_err());
     assert!(key.write(&vec![vec![]; MAX_SLICES + 1]).is_err());

@@ -1,5 +1,7 @@
 //! Samples of the rows of a slice, with room around them so that neighbours always exist.
 
+use crate::Plane;
+
 /// Columns to the left of the first sample.
 pub(crate) const LEFT: usize = 4;
 /// Columns to the right, beyond a last block of 16.
@@ -57,6 +59,17 @@ impl Sheet {
     pub(crate) fn copy_row(&mut self, from: isize, to: isize) {
         let (a, b) = (self.start(from), self.start(to));
         self.values.copy_within(a..a + self.stride, b);
+    }
+
+    /// Puts rows of a plane from `top` on into all rows.
+    pub(crate) fn put(&mut self, plane: &Plane, top: usize) {
+        for y in 0..self.height {
+            let width = self.width;
+            let to = &mut self.row_mut(y as isize)[LEFT..LEFT + width];
+            for (to, &v) in to.iter_mut().zip(plane.row(top + y)) {
+                *to = v as i16;
+            }
+        }
     }
 
     /// Repeats the last sample of row `y` to its right.

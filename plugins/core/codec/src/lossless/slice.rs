@@ -26,6 +26,8 @@ pub(crate) struct SliceJob<'a> {
     /// The greatest error of a sample.
     pub(crate) near: u8,
     pub(crate) references: &'a [&'a Reference],
+    /// In a layer the lossy picture that it makes whole, which predicts as a reference does.
+    pub(crate) lossy: Option<&'a Picture>,
 }
 
 impl SliceJob<'_> {
@@ -63,7 +65,7 @@ impl SliceJob<'_> {
         }
     }
 
-    /// The motion-compensated references of plane `p`.
+    /// The motion-compensated references of plane `p`, then the lossy picture.
     fn predictions(&self, p: usize, g: &Geometry, fields: &[Field]) -> Vec<Sheet> {
         let kernels = Kernels::best();
         let mut out = Vec::new();
@@ -84,7 +86,17 @@ impl SliceJob<'_> {
             sheet.close();
             out.push(sheet);
         }
+        if let Some(plane) = self.lossy.and_then(|l| l.planes.get(p)) {
+            let mut sheet = Sheet::new(g.width, g.height, 0);
+            sheet.put(plane, self.geometry(p).0);
+            sheet.close();
+            out.push(sheet);
+        }
         out
+    }
+
+    fn taps(&self, p: usize) -> Taps {
+        Taps::new(p, self.references.len(), self.lossy.is_some())
     }
 }
 
@@ -138,7 +150,7 @@ pub(crate) fn encode_slice(
     let mut kept = Vec::new();
     for (p, plane) in picture.planes.iter().enumerate() {
         let (top, g) = job.geometry(p);
-        let taps = Taps::new(p, job.references.len());
+        let taps = job.taps(p);
         let references = job.predictions(p, &g, &fields);
         let here = asides_of(&g, &asides, job.shifts(p));
         let sources = Sources {
@@ -192,7 +204,7 @@ pub(crate) struct SliceRows {
 
 /// Decodes a slice. `damaged(r, rows)` tells whether luma rows of reference `r` are not what the
 /// encoder had; residuals would then be decoded to noise, so the motion-compensated reference
-/// stands in for the slice.
+/// stands in for the slice, or the lossy picture in a layer.
 ///
 /// # Errors
 /// Whatever shows that the bytes are damaged. What was decoded until then is lost.
@@ -219,12 +231,17 @@ pub(crate) fn decode_slice(
         )
     });
     if looks_at_damage {
+        // Under a layer there is something better to show.
         let first = |p: usize| {
             job.predictions(p, &job.geometry(p).1, &fields)
                 .into_iter()
                 .next()
         };
-        let planes = (0..job.format.chroma.planes()).filter_map(first).collect();
+        let shown = match job.lossy {
+            Some(_) => 0,
+            None => job.format.chroma.planes(),
+        };
+        let planes = (0..shown).filter_map(first).collect();
         return Ok(SliceRows {
             planes,
             concealed: true,
@@ -233,9 +250,9 @@ pub(crate) fn decode_slice(
     let (mut asides, mut out): (Vec<Sheet>, _) = (Vec::new(), Vec::new());
     for p in 0..job.format.chroma.planes() {
         let (_, g) = job.geometry(p);
-        let taps = Taps::new(p, job.references.len());
+        let taps = job.taps(p);
         let model = Model::read(&mut d, tables, &taps, g.columns(), g.rows())?;
-        if job.references.is_empty() && model.map.contains(&COPY) {
+        if job.references.is_empty() && job.lossy.is_none() && model.map.contains(&COPY) {
             return Err(CodecError::Field {
                 what: "class",
                 value: COPY.into(),
@@ -291,11 +308,8 @@ fn asides_of(g: &Geometry, errors: &[Sheet], shifts: (u32, u32)) -> Vec<Sheet> {
 /// The samples of a slice with the margin that the scan will see.
 fn original(g: &Geometry, plane: &Plane, top: usize, references: &[Sheet]) -> Sheet {
     let mut out = Sheet::new(g.width, g.height, g.grey);
+    out.put(plane, top);
     for y in 0..g.height {
-        let to = &mut out.row_mut(y as isize)[LEFT..LEFT + g.width];
-        for (to, &v) in to.iter_mut().zip(plane.row(top + y)) {
-            *to = v as i16;
-        }
         out.close_right(y as isize);
     }
     for y in [-2, -1] {

@@ -54,7 +54,7 @@ const AROUND: [(isize, isize); 9] = [
     (-1, -1),
 ];
 
-/// The taps of plane `p` with `references` references: the first two are those to the left of the
+/// The taps of plane `p` with `references` references, and perhaps a lossy picture: the first two are those to the left of the
 /// sample, which only exist one by one; the last of the samples (the base) gets what is missing to
 /// a sum of 1.
 #[derive(Debug, Clone)]
@@ -65,7 +65,13 @@ pub(crate) struct Taps {
 }
 
 impl Taps {
-    pub(crate) fn new(p: usize, references: usize) -> Self {
+    pub(crate) fn new(p: usize, references: usize, lossy: bool) -> Self {
+        // The lossy picture comes after the references: alone it is as one, beside them only its
+        // sample at the place says something new.
+        let (references, lossy) = match references {
+            0 => (usize::from(lossy), false),
+            n => (n, lossy),
+        };
         let causal = match (p, references) {
             (0, 0) => 10,
             (0, _) => 8,
@@ -87,6 +93,9 @@ impl Taps {
             add(Source::Current, &CAUSAL[2..3]);
         } else {
             add(Source::Current, &CAUSAL[2..causal]);
+            if lossy {
+                add(Source::Reference(references), &AROUND[..1]);
+            }
             for r in (0..references).rev() {
                 add(Source::Reference(r), &AROUND[1..around]);
                 add(Source::Reference(r), &AROUND[..1]);

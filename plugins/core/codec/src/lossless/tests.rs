@@ -46,7 +46,7 @@ fn the_scan_is_the_same_plain_and_wide() {
                 step: 1,
                 grey: 128,
             };
-            let taps = Taps::new(1, references);
+            let taps = Taps::new(1, references, false);
             let mut weight = || (0..taps.sent()).map(|_| rng.i32(-300..300)).collect();
             let weights = vec![weight(), weight()];
             let classes = if references == 0 {
@@ -102,7 +102,7 @@ fn the_scan_is_the_same_plain_and_wide() {
 #[test]
 fn weights_add_up_to_one() {
     for (p, references) in [(0, 0), (0, 1), (1, 1), (2, 0), (0, 2)] {
-        let taps = Taps::new(p, references);
+        let taps = Taps::new(p, references, false);
         let sent: Vec<i32> = (0..taps.sent() as i32).map(|i| 7 * i - 40).collect();
         let all = taps.weights(&sent);
         let sum: i32 = all[..taps.samples].iter().map(|&w| i32::from(w)).sum();
@@ -113,7 +113,7 @@ fn weights_add_up_to_one() {
 #[test]
 fn models_come_back() {
     let tables = TableSet::laplace();
-    let taps = Taps::new(1, 1);
+    let taps = Taps::new(1, 1, false);
     let mut rng = fastrand::Rng::with_seed(2);
     for classes in [1, 2, 32] {
         let weights: Vec<Vec<i32>> = (0..classes)
