@@ -44,6 +44,8 @@ inline unsigned short to_half(float f) {
     return h;
 }
 
+inline unsigned __clz(unsigned v) { return v ? (unsigned)__builtin_clz(v) : 32; }
+
 inline unsigned __float_as_uint(float f) {
     unsigned bits;
     memcpy(&bits, &f, sizeof bits);

@@ -117,15 +117,19 @@ __device__ __forceinline__ u16 to_half(float f) {
 }
 #endif
 
-__device__ __forceinline__ i64 place(const Tensor &t, u32 c, u32 x, u32 y) {
+// Where channel 0 of a pixel lies. Blocks are nearly always powers of two: no division then.
+__device__ __forceinline__ i64 spot(const Tensor &t, u32 x, u32 y) {
     u32 b = t.block;
-    i64 at = (i64)c * t.channel;
-    if (b > 1) {
-        at += (i64)((y % b) * b + x % b) * t.sub;
-        x /= b;
-        y /= b;
+    if (b == 1) return (i64)y * t.row + (i64)x * t.col;
+    if ((b & (b - 1)) == 0) {
+        u32 s = 31 - __clz(b), m = b - 1;
+        return (i64)((y & m) << s | (x & m)) * t.sub + (i64)(y >> s) * t.row + (i64)(x >> s) * t.col;
     }
-    return at + (i64)y * t.row + (i64)x * t.col;
+    return (i64)((y % b) * b + x % b) * t.sub + (i64)(y / b) * t.row + (i64)(x / b) * t.col;
+}
+
+__device__ __forceinline__ i64 place(const Tensor &t, u32 c, u32 x, u32 y) {
+    return (i64)c * t.channel + spot(t, x, y);
 }
 
 __device__ __forceinline__ float element(const Tensor &t, i64 at) {

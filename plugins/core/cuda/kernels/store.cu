@@ -25,8 +25,10 @@ KERNEL(store_each, Store) {
 }
 
 __device__ __forceinline__ Rgb pixel(const Store &p, u32 x, u32 y) {
-    Rgb c = {unit(get(p.src, p.order[0], x, y) * p.inverse), unit(get(p.src, p.order[1], x, y) * p.inverse),
-             unit(get(p.src, p.order[2], x, y) * p.inverse)};
+    i64 at = spot(p.src, x, y), far = p.src.channel;
+    Rgb c = {unit(element(p.src, at + p.order[0] * far) * p.inverse),
+             unit(element(p.src, at + p.order[1] * far) * p.inverse),
+             unit(element(p.src, at + p.order[2] * far) * p.inverse)};
     return c;
 }
 

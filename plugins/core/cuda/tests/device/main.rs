@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod driver;
+mod endurance;
 mod gstreamer;
 mod load;
 mod nets;
