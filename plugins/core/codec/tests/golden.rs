@@ -150,23 +150,23 @@ const GOLDEN: [Golden; 11] = [
     },
 ];
 
+/// The sizes of the networks of the lossy streams.
+const SIZES: Sizes = Sizes {
+    groups: &[6, 10, 20],
+    hidden: 10,
+    features: 16,
+    expanded: 24,
+    blocks: 2,
+    encoder_blocks: Some(1),
+    inter: true,
+};
+
 /// The networks of the lossy streams, without and with codebooks (the stream `vq`), with invented weights that are the same for ever: those that
 /// are shipped are trained further, and then no longer decode what was made before.
 fn models() -> [Arc<Model>; 2] {
-    let sizes = Sizes {
-        groups: &[6, 10, 20],
-        hidden: 10,
-        features: 16,
-        expanded: 24,
-        blocks: 2,
-        encoder_blocks: Some(1),
-        inter: true,
-    };
-    let plain = Model::synthetic(2026, sizes).unwrap().0;
-    [
-        Arc::new(plain),
-        Arc::new(Model::synthetic_vq(2026, sizes).unwrap().0),
-    ]
+    let plain = Model::synthetic(2026, SIZES).unwrap().0;
+    let with_codebooks = Model::synthetic_vq(2026, SIZES).unwrap().0;
+    [plain, with_codebooks].map(Arc::new)
 }
 
 /// A moving picture that is the same everywhere: integers only.
@@ -297,6 +297,30 @@ fn the_specification_describes_these_streams() {
     for (line, golden) in text.lines().zip(streams) {
         assert!(line.ends_with(golden.pictures), "{}: {line}", golden.name);
     }
+}
+
+/// So does one of the profile `vq`, its networks included.
+#[test]
+fn the_specification_describes_code_vectors() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let model = std::env::temp_dir().join(format!("golden-{}.gnm", std::process::id()));
+    std::fs::write(&model, Model::synthetic_vq(2026, SIZES).unwrap().1).unwrap();
+    let golden = GOLDEN.iter().find(|g| g.name == "vq").unwrap();
+    let mut command = std::process::Command::new("python3");
+    command
+        .arg("-B")
+        .arg(folder.join("reference_vq.py"))
+        .arg(&model)
+        .arg(path(golden));
+    let output = command.output();
+    std::fs::remove_file(&model).unwrap();
+    let Ok(output) = output else {
+        eprintln!("skipped: there is no python3");
+        return;
+    };
+    let error = String::from_utf8_lossy(&output.stderr);
+    let found = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(found.trim(), golden.pictures, "{error}");
 }
 
 #[test]
