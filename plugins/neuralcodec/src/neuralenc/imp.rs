@@ -106,7 +106,10 @@ impl ElementImpl for NeuralEnc {
                 .field("width", side)
                 .field("height", side)
                 .field("framerate", rate)
-                .field("profile", gst::List::new(["intra", "inter", "lossless", "vq"]))
+                .field(
+                    "profile",
+                    gst::List::new(["intra", "inter", "lossless", "vq"]),
+                )
                 .field("version", i32::from(VERSION))
                 .field("alignment", "au")
                 .build();
