@@ -109,18 +109,15 @@ class Trainer:
         top = torch.zeros(self.shape, dtype=torch.long, device=device)
         top[:, 1:, 1:], top[:, 0, 1:], top[:, 1:, 0] = 3, 1, 2
         self.case = top
+        # Before anything was counted, as long as contexts are not known: a bit more for each class.
+        self.class_bits = (0.3 + torch.arange(CLASSES, device=device)).expand(LEVELS, PARTS, CONTEXTS, -1)
+        self.predict()
         if saved is None:
-            self.predict()
             self.begin()
-            # Before anything was counted: a bit for each class, and 8 for an index.
-            self.class_bits = (0.3 + torch.arange(CLASSES, device=device)).expand(LEVELS, PARTS, CONTEXTS, -1)
             self.index_bits = torch.full((len(FAMILIES), STAGES, 2, WORDS), 8.0, device=device)
         else:
             self.books = torch.from_numpy(saved["books"]).to(device).float() / UNITS
-            tables = torch.from_numpy(saved["class"]).to(device)[torch.from_numpy(saved["table"]).to(device).long()]
-            self.class_bits = bits_of(tables)
             self.index_bits = bits_of(torch.from_numpy(saved["index"]).to(device))
-            self.predict()
 
     def predict(self):
         """Fits the predictor to what was decoded; what is left of the latents, in steps."""
@@ -306,7 +303,8 @@ def means(x, scale, most=20000, rounds=6):
         i = torch.addmm(words.square().sum(1), x, words.T, alpha=-2).argmin(1)
         count = torch.bincount(i, minlength=WORDS)
         total = torch.zeros_like(words).index_add_(0, i, x)
-        words = torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], x[torch.randint(len(x), (WORDS,), device=x.device)])
+        others = x[torch.randint(len(x), (WORDS,), device=x.device)]
+        words = torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], others)
     return words
 
 

@@ -16,10 +16,11 @@ ROOT = CODEC.parents[2]
 @pytest.fixture(scope="module")
 def codec():
     """The modules of `codec/`, whose names others here have too."""
-    names = ("nets", "frames", "train", "export", "pairs")
+    names = ("nets", "frames", "train", "export", "pairs", "codebooks")
     hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.path.insert(0, str(CODEC))
     try:
+        import codebooks
         import export
         import frames
         import nets
@@ -29,6 +30,7 @@ def codec():
             """What the tests use."""
 
         Modules.nets, Modules.frames, Modules.train, Modules.export = nets, frames, train, export
+        Modules.codebooks = codebooks
         yield Modules
     finally:
         sys.path.remove(str(CODEC))
@@ -114,3 +116,51 @@ def test_inter_begins_as_intra_on_the_sum(codec, tmp_path):
     r = intra.ga_lin(nets.group2(x - p))
     want = intra.synthesis(intra.ga_lin(nets.group2(x)), None, level)
     assert (inter.synthesis(r, p, level) - want).abs().max() < 2e-2
+
+
+def test_frequencies_are_those_of_the_coder(codec):
+    counts = np.array([[0, 0, 0, 0], [1e6, 0, 1, 2], [5, 5, 5, 6]])
+    found = codec.codebooks.frequencies(counts)
+    assert (found.sum(1) == 2**14).all() and (found >= 1).all()
+    assert (found[0] == 2**12).all() and found[1, 0] > 16000
+
+
+def test_contexts_are_those_of_the_specification(codec):
+    random = np.random.default_rng(1)
+    classes = torch.from_numpy(random.integers(0, 7, (2, 3, 4, 9)))
+    found = codec.codebooks.contexts(classes)
+
+    def at(n, r, c, p):
+        inside = r >= 0 and c >= 0 and 0 <= p < 9
+        return int(classes[n, r, c, p]) if inside else 0
+
+    for n, r, c, p in np.ndindex(2, 3, 4, 9):
+        s = sum(2 * at(n, *of, p) + at(n, *of, p + 1) for of in ((r, c - 1), (r - 1, c)))
+        t = 2 * at(n, r, c, p - 1) + at(n, r, c, p - 2) + at(n, r, c, p - 3)
+        assert found[n, r, c, p] == 6 * min(5, s.bit_length()) + min(5, t.bit_length())
+
+
+def test_rounds_cost_less_and_give_what_the_codec_reads(codec):
+    """Latents of two scales, in turn, that go on from left to right."""
+    books = codec.codebooks
+    torch.manual_seed(1)
+    y = torch.randn(6, 4, 8, 384) * (1 + 4 * (torch.arange(384) < 16))
+    y[..., :16] = y[..., :16].cumsum(2)
+    level = torch.tensor([4, 8, 12, 16, 20, 24])
+    steps = torch.full((32, 384), 2.0)
+    trainer = books.Trainer(y, level, steps, None)
+    first, _, third = (trainer.round() for _ in range(3))
+
+    def cost(line):
+        words = line.split()
+        return sum(float(b) * 256 / 384 + float(e) / books.PRICE for b, e in zip(words[1::4], words[3::4]))
+
+    assert cost(third) < cost(first)
+    found = trainer.tensors()
+    assert found["books"].dtype == np.int16 and found["books"].shape == (8, 4, 256, 4)
+    assert found["family"].shape == (96,) and found["table"].max() < len(found["class"])
+    assert np.abs(found["predict"].astype(int)).sum(-1).max() <= 2**19
+    # What was saved goes on where it stopped.
+    again = books.Trainer(y, level, steps, found)
+    again.round()
+    assert cost(again.round()) < 1.02 * cost(third) < cost(first)
