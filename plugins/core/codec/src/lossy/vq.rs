@@ -21,12 +21,14 @@ impl Coder {
         let kind = kind_of(predicted.is_some());
         let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
         let codebooks = job.model.codebooks(kind)?;
-        let source = cut(picture, &job.rows);
+        let source = cut(picture, &job.rows, self.pools());
         let prediction = predicted.map(|p| &p.picture);
-        self.with(|w| {
+        let mut bytes = self.pools().bytes();
+        let coded = self.with(|w| {
             w.symbols.clear();
             if let Some(p) = predicted {
-                p.field.write(&mut w.symbols, TableSet::laplace());
+                let tables = TableSet::laplace();
+                p.field.write_with(&mut w.symbols, tables, &mut w.fields);
             }
             let first = w.symbols.len();
             self.analyse(job, nets, analysis, &source, prediction, w)?;
@@ -46,9 +48,12 @@ impl Coder {
                 );
                 choose(&self.kernels, codebooks, part, wanted, symbols, sum)
             });
-            let bytes = symbols.finish_both(TableSet::laplace(), first, codebooks.tables())?;
+            let (tables, others) = (TableSet::laplace(), codebooks.tables());
+            symbols.finish_both_into(tables, first, others, &mut bytes)?;
             Ok((bytes, self.finish_vq(job, nets, prediction, w)?))
-        })
+        });
+        self.pools().give_picture(source);
+        coded
     }
 
     /// Decodes a slice from where its code vectors begin.
@@ -89,7 +94,7 @@ impl Coder {
         prediction: Option<&Picture>,
         w: &mut Workspace,
     ) -> Result<Picture> {
-        let mut out = Picture::grey(slice_format(job.format, &job.rows));
+        let mut out = self.pools().grey(slice_format(job.format, &job.rows));
         let (k, level, y) = (&self.kernels, job.level, &w.latents.y);
         nets.synthesise_whole(k, level, y, prediction, &mut out, &mut w.synthesis)?;
         Ok(out)
