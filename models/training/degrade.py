@@ -121,15 +121,20 @@ def make_clips(job):
     return lows, highs
 
 
-def compressed_pairs(data, split, scale, work=WORK, jobs=1, planes=1, device="cpu"):
-    """Encoded pairs of one split, luma or RGB (3 planes), cached in `work` as one `.npz`."""
-    from patches import Pairs
-
+def cache_of(split, scale, work, planes=1):
+    """Where the encoded pairs of one split are kept."""
     settings = (split, scale, FRAMES, KEPT, SIZE, SHRINK, BLURRED_SHARE, GRAINY_SHARE)
     settings += (CRF, CLEAN_SHARE, CLIPS)
     key = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
     colour = "" if planes == 1 else "-rgb"
-    cache = Path(work) / f"compressed{colour}-x{scale}-{split}-{key}.npz"
+    return Path(work) / f"compressed{colour}-x{scale}-{split}-{key}.npz"
+
+
+def compressed_pairs(data, split, scale, work=WORK, jobs=1, planes=1, device="cpu"):
+    """Encoded pairs of one split, luma or RGB (3 planes), cached in `work` as one `.npz`."""
+    from patches import Pairs
+
+    cache = cache_of(split, scale, work, planes)
     if not cache.exists():
         cache.parent.mkdir(parents=True, exist_ok=True)
         paths = photos(data, split)

@@ -127,7 +127,7 @@ def export(name, folder=MODELS, work=WORK):
     described = info(name)
     for key in ("scale", "channels", "layout", "range", "multiple", "overlap", "variant"):
         entry = model.metadata_props.add()
-        entry.key, entry.value = key, str(getattr(described, key))
+        entry.key, entry.value = f"nnupscale.{key}", str(getattr(described, key))
     onnx.save(model, folder / f"{name}.onnx")
     (folder / f"{name}.modelinfo").write_text(described.text())
     return difference

@@ -1,6 +1,7 @@
 """Pairs for `refine-x1`: luma that the codec decoded, and the luma that it was.
 
-    python refine.py --data DIR
+    python refine.py --data DIR                          # done on demand by train.py, too
+    python refine.py --data DIR --measure refine-x1.onnx  # on the held-out parts
 
 The clips are those that the codec's networks are trained on (`codec/frames.py`); validation
 is their last tenth. Each part of a clip is coded at a level of its own, so the network sees
@@ -75,12 +76,33 @@ def decoded_pairs(data, split, work=WORK, model=MODEL, device="cpu"):
         return pairs
 
 
+def measure(path, pairs):
+    """Mean PSNR of the frames of each level in dB, decoded and refined: `{level: (before, after)}`."""
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = {}
+    for low, high, level in zip(pairs.lr, pairs.hr, pairs.levels):
+        y = session.run(None, {"input": low[None, None].astype(np.float32) / 255})[0][0, 0]
+        refined = np.clip(np.rint(y * 255), 0, 255)
+        both = [np.square(x.astype(np.float64) - high).mean() for x in (low, refined)]
+        found.setdefault(int(level), []).append([10 * np.log10(255**2 / max(e, 1e-3)) for e in both])
+    return {level: tuple(np.mean(values, axis=0)) for level, values in sorted(found.items())}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder that holds video/")
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--model", type=Path, default=MODEL, help="the codec's networks")
+    parser.add_argument("--measure", type=Path, metavar="ONNX", help="say what a network gains")
     args = parser.parse_args()
+    if args.measure:
+        for level, (before, after) in measure(
+            args.measure, decoded_pairs(args.data, "validation", args.work, args.model)
+        ).items():
+            print(f"level {level}: {before:.2f} dB decoded, {after:.2f} dB refined ({after - before:+.3f})")
+        raise SystemExit
     for split in ("validation", "train"):
         pairs = decoded_pairs(args.data, split, args.work, args.model)
         print(f"{split}: {len(pairs.hr)} frames")

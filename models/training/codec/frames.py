@@ -75,6 +75,14 @@ def split_i420(raw, width, height):
     return found
 
 
+def write_stills(cache, pictures):
+    """Keeps pictures as `stills` reads them."""
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    part = cache.with_suffix(".tmp.npz")
+    np.savez(part, **{f"{i}{c}": p for i, planes in enumerate(pictures) for c, p in zip("yuv", planes)})
+    part.rename(cache)
+
+
 def stills(data, work):
     """All pictures for the intra stage, cached in `work`."""
     cache = Path(work) / "codec-stills.npz"
@@ -82,10 +90,7 @@ def stills(data, work):
         pictures = photographs(data, "train")
         for name, size, start, seconds in CLIPS:
             pictures += clip_frames(data, name, size, start, seconds, every=30)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        part = cache.with_suffix(".tmp.npz")
-        np.savez(part, **{f"{i}{c}": p for i, planes in enumerate(pictures) for c, p in zip("yuv", planes)})
-        part.rename(cache)
+        write_stills(cache, pictures)
     with np.load(cache) as arrays:
         return [tuple(arrays[f"{i}{c}"] for c in "yuv") for i in range(len(arrays.files) // 3)]
 

@@ -75,10 +75,11 @@ def coded(net, planes, level):
     pad = [(0, -height % 64), (0, -width % 64)]
     half = [(0, pad[0][1] // 2), (0, pad[1][1] // 2)]
     y, u, v = (np.pad(p, h, "edge")[None] for p, h in zip(planes, (pad, half, half)))
-    x = (torch.from_numpy(packed(y, u, v)).float() * 8 - 1024) / UNIT
+    device = net.gain.rows.device
+    x = (torch.from_numpy(packed(y, u, v)).to(device).float() * 8 - 1024) / UNIT
     _, rows, columns, _ = x.shape
-    out, *_ = net(x.reshape(-1, 8, columns, 96), None, torch.full((rows // 8,), level), hard=True)
-    out = out.reshape(rows, columns, 96)
+    out, *_ = net(x.reshape(-1, 8, columns, 96), None, torch.full((rows // 8,), level, device=device), hard=True)
+    out = out.cpu().reshape(rows, columns, 96)
     samples = ((out.numpy() * UNIT + 1024) / 8).round().clip(0, 255).astype(np.uint8)
 
     def plane(part, side):
@@ -157,18 +158,22 @@ def make(data, work, split, tier):
     return sources, predictions, levels
 
 
+def write_pairs(cache, sources, predictions, levels):
+    """Keeps pairs as `pairs` reads them."""
+    part = cache.with_suffix(".tmp.npz")
+    arrays = {"levels": np.array(levels)}
+    for name, pictures in (("s", sources), ("p", predictions)):
+        arrays |= {f"{name}{i}{c}": p for i, planes in enumerate(pictures) for c, p in zip("yuv", planes)}
+    np.savez(part, **arrays)
+    part.rename(cache)
+
+
 def pairs(data, work, split, tier="small", closed=False):
     """(sources, predictions) and the level of each, cached in `work`."""
     cache = Path(work) / f"codec-{tier}-pairs-{split}{'-closed' if closed else ''}.npz"
     if not cache.exists():
         maker = make_closed if closed else make
-        sources, predictions, levels = maker(data, work, split, tier)
-        part = cache.with_suffix(".tmp.npz")
-        arrays = {"levels": np.array(levels)}
-        for name, pictures in (("s", sources), ("p", predictions)):
-            arrays |= {f"{name}{i}{c}": p for i, planes in enumerate(pictures) for c, p in zip("yuv", planes)}
-        np.savez(part, **arrays)
-        part.rename(cache)
+        write_pairs(cache, *maker(data, work, split, tier))
     with np.load(cache) as arrays:
         levels = arrays["levels"]
         return [

@@ -75,20 +75,24 @@ def make(data, work, split, tier):
     return out
 
 
+def write_sequences(cache, made):
+    """Keeps frames, intra pictures, vectors and level of each sequence as `sequences` reads them."""
+    arrays = {}
+    for i, (frames, known, fields, _) in enumerate(made):
+        for name, pictures in (("s", frames), ("r", known)):
+            for n, planes in enumerate(pictures):
+                arrays |= {f"{name}{i}.{n}{c}": p for c, p in zip("yuv", planes)}
+        arrays[f"v{i}"] = np.stack(fields)
+    part = cache.with_suffix(".tmp.npz")
+    np.savez(part, levels=np.array([level for *_, level in made]), **arrays)
+    part.rename(cache)
+
+
 def sequences(data, work, split, tier):
     """What `make` makes, cached in `work`."""
     cache = Path(work) / f"codec-{tier}-sequences-{split}.npz"
     if not cache.exists():
-        arrays = {}
-        made = make(data, work, split, tier)
-        for i, (frames, known, fields, _) in enumerate(made):
-            for name, pictures in (("s", frames), ("r", known)):
-                for n, planes in enumerate(pictures):
-                    arrays |= {f"{name}{i}.{n}{c}": p for c, p in zip("yuv", planes)}
-            arrays[f"v{i}"] = np.stack(fields)
-        part = cache.with_suffix(".tmp.npz")
-        np.savez(part, levels=np.array([level for *_, level in made]), **arrays)
-        part.rename(cache)
+        write_sequences(cache, make(data, work, split, tier))
     with np.load(cache) as arrays:
         levels = arrays["levels"]
 

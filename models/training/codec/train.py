@@ -29,6 +29,7 @@ from nets import GROUPS, TIERS, UNIT, Codec
 from pairs import pairs
 from tasks import Pictures, Unrolled, units
 
+BEGAN = time.monotonic()
 SAVE_SECONDS = 120
 SETTLE_STEPS = 50
 """Steps after which layers may need other shifts."""
@@ -63,6 +64,7 @@ class Options:
     teacher: str | None = None
     compile: bool = False
     precision: str = "auto"
+    stop: float = 0
     log: list = field(default_factory=list)
 
     @property
@@ -95,6 +97,7 @@ def arguments():
 def add_common(parser):
     """Arguments that `recipe.py` has too."""
     parser.add_argument("--minutes", type=float, default=50, help="length of what is to be done")
+    parser.add_argument("--stop", type=float, default=0, help="leave after so many minutes of the clock")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--batch", type=int, default=0, help="crops a step (0: 8, on a GPU 96)")
@@ -278,6 +281,10 @@ class Round:
             now = self.clock()
             state["elapsed"] += now - last
             last = now
+            if self.options.stop and time.monotonic() - BEGAN > self.options.stop * 60:
+                self.save()
+                self.report()
+                raise SystemExit("stopped as asked; the same command goes on from here")
             if time.monotonic() - saved_at > SAVE_SECONDS:
                 saved_at = time.monotonic()
                 self.save()

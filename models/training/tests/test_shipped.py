@@ -35,8 +35,9 @@ def test_every_recipe_and_alias_has_a_model():
     ini = configparser.ConfigParser()
     ini.read(MODELS / "aliases.ini")
     names = {path.stem for path in PATHS}
-    # Those for a GPU are shipped as soon as one has trained them.
-    assert {name for name, recipe in RECIPES.items() if recipe.tier != "gpu"} <= names
+    # Those for a GPU are shipped as soon as one has trained them; refinement has not gained enough.
+    wanted = {name for name, r in RECIPES.items() if r.tier != "gpu" and r.variant != "decoded"}
+    assert wanted <= names
     assert names <= set(RECIPES)
     assert set(ini["aliases"].values()) <= names
 
