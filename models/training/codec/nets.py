@@ -270,6 +270,8 @@ class Codec(nn.Module):
     def __init__(self, shape, inter):
         super().__init__()
         self.shape, self.inter = shape, inter
+        steps = torch.tensor([step_of(level) for level in range(LEVELS)])
+        self.register_buffer("level_steps", steps, persistent=False)
         self.frozen = None
         """Scale indices of the hyper-latents that `freeze.py` found, if it did."""
         self.integers = self.mixed = False
@@ -327,8 +329,7 @@ class Codec(nn.Module):
 
     def steps(self):
         """`[32, 384]`: quantiser steps in units of a coefficient."""
-        base = torch.tensor([step_of(level) for level in range(LEVELS)], device=self.gain.rows.device)
-        steps = base[:, None] * self.gain.table().exp()
+        steps = self.level_steps[:, None] * self.gain.table().exp()
         return rounded(steps, 16) if self.integers else steps
 
     def shifts(self):

@@ -1,5 +1,7 @@
 """What a stage trains on, what it costs, and how well it is done on held-out parts."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
@@ -14,7 +16,12 @@ DISTILLED = 0.3
 PULLED = 0.02
 """What a squared step between the teacher's latents and the pupil's costs, in bits a latent."""
 SHOWN = (4, 12, 20, 28)
-PRICES = torch.tensor([RATE_WEIGHT * step_of(level) ** 2 for level in range(LEVELS)])
+
+
+@lru_cache
+def prices(device):
+    """What a bit costs at each level, in squared samples."""
+    return torch.tensor([RATE_WEIGHT * step_of(level) ** 2 for level in range(LEVELS)], device=device)
 
 
 def units(samples):
@@ -46,7 +53,7 @@ def costs(net, x, p, level, hard=False, teacher=None):
     pixels = x.shape[1] * x.shape[2] * 64
     rate = (y_bits + z_bits) / pixels
     d = distortion(picture, x)
-    price = PRICES.to(x.device)[level]
+    price = prices(x.device)[level]
     loss = rate + d / price
     if teacher is not None:
         with torch.no_grad():

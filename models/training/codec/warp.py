@@ -4,6 +4,8 @@ Filters, rounding and limits are those of docs/bitstream.md, so predictions are 
 codec's, sample by sample; the gradient passes the rounding. The vectors are constants.
 """
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 
@@ -11,25 +13,29 @@ from nets import floored
 
 GREY = -(2**15)
 """Both components of a vector where a block is not predicted: it is mid-grey."""
-TAPS = torch.tensor([1.0, -5.0, 20.0, 20.0, -5.0, 1.0])
 # A quarter position is the mean of two samples: of plane 0 (whole), 1 (half to the right), 2 (half
 # down) or 3 (both), right and down by whole samples. Rows are fy, columns fx.
 _WHOLE, _B, _H, _J = (0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)
 _RIGHT, _BELOW, _H_RIGHT, _B_BELOW = (0, 1, 0), (0, 0, 1), (2, 1, 0), (1, 0, 1)
-_PAIRS = torch.tensor(
-    [
-        [(_WHOLE, _WHOLE), (_WHOLE, _B), (_B, _B), (_B, _RIGHT)],
-        [(_WHOLE, _H), (_B, _H), (_B, _J), (_B, _H_RIGHT)],
-        [(_H, _H), (_H, _J), (_J, _J), (_J, _H_RIGHT)],
-        [(_H, _BELOW), (_B_BELOW, _H), (_J, _B_BELOW), (_B_BELOW, _H_RIGHT)],
-    ]
-).reshape(16, 2, 3)
+_PAIRS = [
+    [(_WHOLE, _WHOLE), (_WHOLE, _B), (_B, _B), (_B, _RIGHT)],
+    [(_WHOLE, _H), (_B, _H), (_B, _J), (_B, _H_RIGHT)],
+    [(_H, _H), (_H, _J), (_J, _J), (_J, _H_RIGHT)],
+    [(_H, _BELOW), (_B_BELOW, _H), (_J, _B_BELOW), (_B_BELOW, _H_RIGHT)],
+]
+
+
+@lru_cache
+def _constants(device):
+    """The filter, and the pairs by `4 fy + fx`."""
+    taps = torch.tensor([1.0, -5.0, 20.0, 20.0, -5.0, 1.0], device=device)
+    return taps, torch.tensor(_PAIRS, device=device).reshape(16, 2, 3)
 
 
 def half_planes(plane):
     """`[N, H, W]` samples to `[N, 4, H, W]`: whole, half right, half down, half both."""
     x = plane[:, None]
-    taps = TAPS.to(plane)
+    taps, _ = _constants(plane.device)
     across = F.conv2d(F.pad(x, (2, 3, 0, 0), mode="replicate"), taps[None, None, None])
     down = F.conv2d(F.pad(x, (0, 0, 2, 3), mode="replicate"), taps[None, None, :, None])
     both = F.conv2d(F.pad(across, (0, 0, 2, 3), mode="replicate"), taps[None, None, :, None])
@@ -60,7 +66,7 @@ def luma(reference, vectors, margin, height, width):
     vx, vy, grey = _each(vectors, 8, height, width)
     row = torch.arange(height, device=vx.device)[None, :, None] + margin + (vy >> 2)
     column = torch.arange(width, device=vx.device)[None, None] + margin + (vx >> 2)
-    pairs = _PAIRS.to(vx.device)[(vy & 3) * 4 + (vx & 3)]
+    pairs = _constants(vx.device)[1][(vy & 3) * 4 + (vx & 3)]
     # Wide enough that a filter at the edge of the plane sees it continued.
     planes = half_planes(F.pad(reference[:, None], (3, 3, 3, 3), mode="replicate")[:, 0])
     limit_y, limit_x = reference.shape[1] + 2, reference.shape[2] + 2

@@ -92,6 +92,20 @@ def test_a_reference_gets_gradients_through_the_motion(codec):
     assert (picture.grad != 0).float().mean() > 0.9
 
 
+def test_mixed_precision_changes_little(codec):
+    """bf16 in the trunks; transforms and rate keep single precision."""
+    net = shaken(codec, False)
+    x, _ = units(codec, np.random.default_rng(6))
+    level = torch.tensor([4, 20])
+    with torch.no_grad():
+        exact = net(x, None, level, hard=True)
+        net.mixed = True
+        mixed = net(x, None, level, hard=True)
+    assert not torch.equal(mixed[0], exact[0])
+    assert (mixed[0] - exact[0]).abs().mean() < 0.02
+    assert torch.allclose(mixed[1], exact[1], rtol=2e-2)
+
+
 class Integers:
     """The decoder's networks in integers, from exported tensors (docs/bitstream.md)."""
 

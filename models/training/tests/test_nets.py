@@ -85,6 +85,18 @@ def test_overlap_is_the_receptive_radius(shape):
     assert not torch.allclose(tile(aligned - step), whole, atol=1e-5)
 
 
+def test_mixed_precision_is_near_and_keeps_the_skip_exact():
+    net = shaken(Shape(2, 8, 2, planes=3))
+    x = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        exact = net(x)
+        net.mixed = True
+        assert 0 < (net(x) - exact).abs().max() < 1e-2
+        net.last.plain.zero_(), net.last.squeeze.zero_(), net.last.edge_gain.zero_()
+        net.mixed, mixed = False, net(x)
+        assert torch.equal(net(x), mixed)
+
+
 def test_growing_changes_nothing():
     shallow, deep = Shape(2, 16, 4, 2), Shape(2, 16, 6, 2)
     small, large = shaken(shallow), UpscaleNet(deep)
