@@ -15,6 +15,7 @@ import argparse
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -25,7 +26,7 @@ PARTS = 7
 NAME = "state.tar"
 
 
-def arguments():
+def arguments(given=None):
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pack", type=Path, nargs="?", help="what pack.py made")
@@ -37,8 +38,8 @@ def arguments():
     parser.add_argument("--resume", type=Path, help="what an earlier call left")
     parser.add_argument("--collect", type=Path, help="what a call left, to be put into --work")
     parser.add_argument("--work", type=Path, default=Path(__file__).resolve().parent / "work")
-    parser.add_argument("rest", nargs=argparse.REMAINDER, help="-- and options of recipe.py or train.py")
-    return parser.parse_args()
+    parser.add_argument("--with", dest="rest", default="", help="options of recipe.py or train.py, in quotes")
+    return parser.parse_args(given)
 
 
 def keep(work, out, log):
@@ -150,7 +151,7 @@ def command(known, args, folder):
     """What trains."""
     programs = folder / "training"
     common = ["--data", folder / "data", "--work", folder / "work", "--minutes", args.minutes]
-    common += ["--stop", args.stop, "--device", args.device, *args.rest[1:]]
+    common += ["--stop", args.stop, "--device", args.device, *shlex.split(args.rest)]
     if known["what"] == "sr":
         return [sys.executable, programs / "train.py", known["name"], *common]
     start = known["tier"] if known["tier"] != known["name"] else None

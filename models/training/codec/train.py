@@ -40,7 +40,7 @@ FROZEN = 0.35
 LATER = 0.4
 """The transform's in later rounds, when the hyperprior is no longer surprised."""
 PEAKS = {"intra": 5e-4, "inter": 5e-4, "unrolled": 3e-4, "intra-quantised": 2e-4, "inter-quantised": 2e-4}
-"""Peaks of later rounds; those of the first are 1e-3."""
+"""Peaks of later rounds and of wider networks; that of a first round is 1e-3."""
 
 
 @dataclass
@@ -187,7 +187,8 @@ class Round:
         self.average = {n: source[n].to(self.device).clone() for n, _ in named}
         self.averaged = Codec(self.shape, options.kind == "inter").to(self.device)
         self.teacher = self._teacher()
-        self.peak = options.lr or (1e-3 if self.state["round"] == 1 else PEAKS[options.stage])
+        self.fresh = self.state["round"] == 1 and not self.state.get("widened")
+        self.peak = options.lr or (1e-3 if self.fresh else PEAKS[options.stage])
         kinds = [{"params": [p for n, p in named if kind_of(n) == k], "kind": k} for k in SPEEDS]
         self.optimiser = torch.optim.Adam(kinds, lr=self.peak, betas=(0.9, 0.99), fused=cuda)
         if saved and self.state["elapsed"] > 0:
@@ -247,7 +248,8 @@ class Round:
 
     def rates(self, progress):
         """Sets the learning rates."""
-        warm = min(1.0, progress / 0.01 + 0.05)
+        # What has learned much has more to lose while the optimiser knows nothing of its slopes.
+        warm = min(1.0, progress / (0.01 if self.fresh else 0.05) + 0.05)
         rate = self.peak * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in self.optimiser.param_groups:
             speed = SPEEDS[group["kind"]]
@@ -255,8 +257,7 @@ class Round:
                 # The transform begins as a good one: while nothing is known of how its coefficients
                 # are spread, what the rate wants of it is to throw the fine ones away. So the
                 # hyperprior learns first.
-                first = self.state["round"] == 1 and not self.state.get("widened")
-                speed = LATER if not first else 0.0 if progress < FROZEN else speed
+                speed = LATER if not self.fresh else 0.0 if progress < FROZEN else speed
             group["lr"] = rate * speed
 
     def run(self):

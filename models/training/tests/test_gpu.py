@@ -71,3 +71,13 @@ def test_what_a_call_leaves_is_what_the_next_begins_with(tmp_path, monkeypatch):
     assert torch.allclose(moments, ours["optimiser"]["state"][0]["exp_avg"], rtol=1e-2)
     with pytest.raises(SystemExit, match="not what a call left"):
         gpu.collect(tmp_path, back)
+
+
+@pytest.mark.parametrize(("what", "name", "program"), [("codec", "medium", "recipe.py"), ("sr", "rgb-x2", "train.py")])
+def test_a_call_trains_what_is_packed(tmp_path, what, name, program):
+    args = gpu.arguments(["p.tar", "--out", "left", "--minutes", "3", "--stop", "2", "--with", "--batch 4"])
+    known = {"what": what, "name": name, "tier": "small"}
+    run = [str(part) for part in gpu.command(known, args, tmp_path)]
+    assert run[1].endswith(program) and run[2] == name
+    assert run[run.index("--stop") + 1] == "2.0" and run[run.index("--batch") + 1] == "4"
+    assert ("--from" in run) == (what == "codec")
