@@ -13,6 +13,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from checkpoints import read
 from export import export
 from freeze import freeze
 from nets import TIERS
@@ -57,8 +58,16 @@ class Plan:
 
     def next_pass(self):
         """Begins another pass."""
-        self.known |= {"pass": self.known["pass"] + 1, "done": []}
+        self.known |= {"pass": self.known["pass"] + 1, "done": [], "round": None}
         self.save()
+
+
+def finished(begun, options):
+    """Whether the round that was begun last is one of this stage and done, though not noted yet."""
+    if not options.checkpoint.exists():
+        return False
+    state = read(options.checkpoint)["state"]
+    return state["finished"] and begun == [options.stage, state["round"]] and state.get("stage") == options.stage
 
 
 def seal(path):
@@ -82,13 +91,12 @@ def main():
         if stage in plan.known["done"]:
             continue
         options = Options(stage=stage, minutes=args.minutes * share, **common)
-        current = Round(options)
-        marked = plan.known.get("round")
-        if marked != [stage, current.state["round"]]:
+        if not finished(plan.known.get("round"), options):
+            current = Round(options)
             plan.known["round"] = [stage, current.state["round"]]
             plan.save()
-        current.run()
-        plan.known["scores"].setdefault(stage, []).append(options.log[-1])
+            current.run()
+            plan.known["scores"].setdefault(stage, []).append(options.log[-1])
         plan.known["done"].append(stage)
         plan.save()
     for kind in ("intra", "inter"):

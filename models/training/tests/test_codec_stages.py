@@ -1,5 +1,7 @@
 """The codec's stages beyond the first two: motion, integers, wider and narrower networks."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -300,6 +302,13 @@ def test_the_recipe_goes_on_where_it_was_interrupted(codec, little, tmp_path, mo
     codec.recipe.main()
     assert ran == ["intra", "inter", "unrolled", "unrolled", "intra-quantised", "inter-quantised"]
     assert (tmp_path / "small.gnm").read_bytes()[:4] == b"GNM1"
+    # Interrupted between the end of a stage and the note of it: the stage is not done twice.
+    plan = json.loads((tmp_path / "recipe-small.json").read_text())
+    plan["done"].remove("inter-quantised")
+    (tmp_path / "recipe-small.json").write_text(json.dumps(plan))
+    codec.recipe.main()
+    assert len(ran) == 6
+    assert json.loads((tmp_path / "recipe-small.json").read_text())["pass"] == 1
 
 
 def test_a_teacher_is_learned_from(codec):
