@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from checkpoints import WORK, load_average
-from integers import UNIT, shift_of
+from integers import UNIT, compensated, fits, picture_covariance, shift_of
 from nets import SCALES, TIERS
 
 TIER_NUMBERS = {"small": 1, "medium": 2, "large": 3}
@@ -40,6 +40,18 @@ def put(tensors, name, weight, bias, inputs=1, half=True):
     """Adds the three tensors of a layer."""
     for part, array in zip("wbs", layer(weight, bias, inputs, half)):
         tensors[f"{name}.{part}"] = array
+
+
+def of_pictures(tensors, name, module):
+    """The linear layer that samples go into. It is rounded so that errors do not add up where all
+    samples are alike; what it computes is not rounded, as its sums go on."""
+    weight, bias = module.weight.double().numpy(), module.bias.double().numpy()
+    shift, covariance = shift_of(weight, bias), picture_covariance()
+    while not fits(whole := compensated(weight, 2.0**shift, covariance), bias, shift):
+        shift -= 1
+    tensors[f"{name}.w"] = whole.astype(np.int16)
+    tensors[f"{name}.b"] = np.rint(bias * UNIT * 2.0**shift).astype(np.int32)
+    tensors[f"{name}.s"] = np.array([shift], np.uint8)
 
 
 def linear(tensors, name, module, level=None):
@@ -83,8 +95,8 @@ def sections(net, kind):
     linear(decoder, f"{kind}.gs.out", net.gs_out)
     decoder[f"check.{kind}"] = np.zeros(32, np.uint8)
     # The sums of these two are added before they are rounded.
-    for part, module in (("lin", net.ga_lin), ("out", net.ga_out)):
-        put(encoder, f"{kind}.ga.{part}", module.weight, module.bias, half=False)
+    of_pictures(encoder, f"{kind}.ga.lin", net.ga_lin)
+    put(encoder, f"{kind}.ga.out", net.ga_out.weight, net.ga_out.bias, half=False)
     linear(encoder, f"{kind}.ga.in", net.ga_in, net.ga_level)
     blocks(encoder, f"{kind}.ga", net.ga_trunk)
     linear(encoder, f"{kind}.ha.d0", net.ha_d0)

@@ -112,11 +112,13 @@ class Layer:
     """The layer's shift, if it computes as the integers do."""
     axis = 1
     """Of the weights, what a sum runs over."""
+    compensated = False
+    """The export rounds it so well (`integers.compensated`) that training need not know."""
 
     def numbers(self, table=None):
         """Weights and biases; these with a row for each level if there is a table."""
         weight, bias = self.weight, self.bias if table is None else self.bias + table.table()
-        if self.exponent is None:
+        if self.exponent is None or self.compensated:
             return weight, bias
         scale = 2.0**self.exponent
         weight = weight + ((weight * scale).round() / scale - weight).detach()
@@ -282,6 +284,7 @@ class Codec(nn.Module):
         basis = cosine_basis()
         # Units: a sample is 8 steps of the integer in pictures, a coefficient of 1 is one step.
         self.ga_lin = Dense(384, LATENTS)
+        self.ga_lin.compensated = True
         self.gs_lin = Dense(LATENTS, 384)
         with torch.no_grad():
             self.ga_lin.weight.copy_(basis / 8)

@@ -88,3 +88,25 @@ def test_inter_begins_as_intra_on_the_sum(codec, tmp_path):
     r = intra.ga_lin(nets.group2(x - p))
     want = intra.synthesis(intra.ga_lin(nets.group2(x)), None, level)
     assert (inter.synthesis(r, p, level) - want).abs().max() < 2e-2
+
+
+def test_the_transform_loses_hardly_anything_by_rounding(codec):
+    """Errors of single weights do not add up on smooth pictures, and the limits are kept."""
+    integers, nets = codec.integers, codec.nets
+    torch.manual_seed(5)
+    net = nets.Codec(nets.TIERS["small"], False)
+    with torch.no_grad():
+        net.ga_lin.weight += torch.randn_like(net.ga_lin.weight) * 2e-3
+    tensors = {}
+    with torch.no_grad():
+        codec.export.of_pictures(tensors, "lin", net.ga_lin)
+        found = nets.group2(pictures(codec)).reshape(-1, 384).numpy().astype(np.float64)
+    scale = 2.0 ** tensors["lin.s"][0]
+    weight = net.ga_lin.weight.detach().double().numpy()
+    assert integers.fits(tensors["lin.w"].astype(np.int64), net.ga_lin.bias.detach().numpy(), tensors["lin.s"][0])
+    errors = [np.square(found @ (w / scale - weight).T).mean() for w in (tensors["lin.w"], np.rint(weight * scale))]
+    assert errors[0] < errors[1] / 4
+    covariance = integers.picture_covariance()
+    assert np.allclose(covariance, covariance.T) and np.linalg.eigvalsh(covariance).min() > 0
+    # Luma samples side by side across the border of two packed positions are neighbours.
+    assert covariance[7, 96] == covariance[0, 1] == covariance[0, 8]
