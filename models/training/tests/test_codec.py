@@ -1,7 +1,6 @@
 """The codec's networks: where they begin, what their rate counts, what is exported of them."""
 
 import struct
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,34 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: models/training/requirements.txt")
 
-CODEC = Path(__file__).resolve().parents[1] / "codec"
-ROOT = CODEC.parents[2]
-
-
-@pytest.fixture(scope="module")
-def codec():
-    """The modules of `codec/`, whose names others here have too."""
-    names = ("nets", "frames", "train", "export", "pairs", "codebooks")
-    hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    sys.path.insert(0, str(CODEC))
-    try:
-        import codebooks
-        import export
-        import frames
-        import nets
-        import train
-
-        class Modules:
-            """What the tests use."""
-
-        Modules.nets, Modules.frames, Modules.train, Modules.export = nets, frames, train, export
-        Modules.codebooks = codebooks
-        yield Modules
-    finally:
-        sys.path.remove(str(CODEC))
-        for name in names:
-            sys.modules.pop(name, None)
-        sys.modules.update(hidden)
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def pictures(codec, seed=1):
@@ -45,7 +17,7 @@ def pictures(codec, seed=1):
     y = np.cumsum(random.normal(size=(2, 64, 128)), 2) * 4 + 128
     u, v = (np.cumsum(random.normal(size=(2, 32, 64)), 2) + 128 for _ in "uv")
     planes = (np.clip(p, 0, 255).astype(np.uint8) for p in (y, u, v))
-    return codec.train.units(codec.frames.packed(*planes), "cpu")
+    return codec.tasks.units(torch.from_numpy(codec.frames.packed(*planes)).float())
 
 
 def test_an_untrained_codec_is_a_cosine_transform(codec):
@@ -103,15 +75,15 @@ def test_layers_become_integers_that_cannot_overflow(codec):
 
 
 def test_inter_begins_as_intra_on_the_sum(codec, tmp_path):
-    nets, train = codec.nets, codec.train
+    nets, checkpoints = codec.nets, codec.checkpoints
     torch.manual_seed(1)
     intra = nets.Codec(nets.TIERS["small"], False)
     with torch.no_grad():
         intra.gs_out.weight.normal_(0, 0.01)
-    path = tmp_path / "codec-small-intra.pt"
-    torch.save({"average": intra.state_dict()}, path)
+    torch.save({"average": intra.state_dict()}, tmp_path / "codec-small-intra.pt")
     inter = nets.Codec(nets.TIERS["small"], True)
-    assert train.inherit(inter, path) and not train.inherit(intra, path)
+    inter.load_state_dict(checkpoints.begin("small", "inter", tmp_path))
+    assert checkpoints.begin("medium", "intra", tmp_path) is None
     x, p, level = pictures(codec), pictures(codec, 2) * 0.2, torch.tensor([5, 25])
     r = intra.ga_lin(nets.group2(x - p))
     want = intra.synthesis(intra.ga_lin(nets.group2(x)), None, level)
@@ -164,3 +136,25 @@ def test_rounds_cost_less_and_give_what_the_codec_reads(codec):
     again = books.Trainer(y, level, steps, found)
     again.round()
     assert cost(again.round()) < 1.02 * cost(third) < cost(first)
+
+
+def test_the_transform_loses_hardly_anything_by_rounding(codec):
+    """Errors of single weights do not add up on smooth pictures, and the limits are kept."""
+    integers, nets = codec.integers, codec.nets
+    torch.manual_seed(5)
+    net = nets.Codec(nets.TIERS["small"], False)
+    with torch.no_grad():
+        net.ga_lin.weight += torch.randn_like(net.ga_lin.weight) * 2e-3
+    tensors = {}
+    with torch.no_grad():
+        codec.export.of_pictures(tensors, "lin", net.ga_lin)
+        found = nets.group2(pictures(codec)).reshape(-1, 384).numpy().astype(np.float64)
+    scale = 2.0 ** tensors["lin.s"][0]
+    weight = net.ga_lin.weight.detach().double().numpy()
+    assert integers.fits(tensors["lin.w"].astype(np.int64), net.ga_lin.bias.detach().numpy(), tensors["lin.s"][0])
+    errors = [np.square(found @ (w / scale - weight).T).mean() for w in (tensors["lin.w"], np.rint(weight * scale))]
+    assert errors[0] < errors[1] / 4
+    covariance = integers.picture_covariance()
+    assert np.allclose(covariance, covariance.T) and np.linalg.eigvalsh(covariance).min() > 0
+    # Luma samples side by side across the border of two packed positions are neighbours.
+    assert covariance[7, 96] == covariance[0, 1] == covariance[0, 8]
