@@ -1,10 +1,12 @@
 //! Frames to access units.
 
+use std::sync::Arc;
+
 use crate::{
     CodecError, Format, Picture, Result,
     bitstream::{Colour, FrameType, Header, Profile, UnitInfo},
     lossless::{MODEL, SliceJob, encode_slice, slice_count, slice_rows},
-    lossy::{self, Coder, Control, LEVELS, Lossy, Predicted, Rate},
+    lossy::{self, Coder, Control, FrameJob, LEVELS, Lossy, Predicted, Rate, Synthesiser},
     motion::{Field, Halves, Kernels, Reference, SearchConfig},
     nets::Level,
     parallel,
@@ -178,6 +180,15 @@ impl Encoder {
         })
     }
 
+    /// Has the frames of the lossy profiles synthesised by `synthesiser`, which must be made for the
+    /// model of [`Lossy`] and have passed [`check_synthesiser`](crate::check_synthesiser). The stream
+    /// does not depend on it.
+    #[must_use]
+    pub fn synthesiser(mut self, synthesiser: Arc<dyn Synthesiser>) -> Self {
+        self.coder.synthesise_elsewhere(synthesiser);
+        self
+    }
+
     /// The `codec_data` of the stream.
     pub fn codec_data(&self) -> Vec<u8> {
         let Config {
@@ -230,7 +241,8 @@ impl Encoder {
     /// Codes a frame to an access unit.
     ///
     /// # Errors
-    /// [`CodecError::Format`] if the frame is not of the stream's format.
+    /// [`CodecError::Format`] if the frame is not of the stream's format, [`CodecError::Device`] if
+    /// a synthesiser gives up.
     pub fn encode(&mut self, picture: &Picture) -> Result<Vec<u8>> {
         picture.check(self.config.format)?;
         let key = self.force_key
@@ -447,25 +459,28 @@ impl Encoder {
     ) -> Result<Coded> {
         let format = self.config.format;
         let height = format.height as usize;
-        let count = slice_count(height);
-        let number = Level::new(level)?;
-        let results = parallel::map(count, self.config.threads, |i| {
-            let job = lossy::SliceJob {
-                model: &lossy.model,
-                format,
-                rows: slice_rows(height, i),
-                level: number,
-                vq: lossy.vq,
-            };
-            self.coder
-                .encode(&job, picture, predicted.and_then(|p| p.get(i)))
-        });
-        let mut decoded = Picture::grey(format);
-        let mut slices = Vec::new();
-        for (i, result) in results.into_iter().enumerate() {
-            let (bytes, rows) = result?;
-            decoded.put_slice(slice_rows(height, i).start, &rows);
-            slices.push(bytes);
+        let job = FrameJob {
+            model: &lossy.model,
+            format,
+            level: Level::new(level)?,
+            vq: lossy.vq,
+            threads: self.config.threads,
+        };
+        let (mut slices, mut decoded);
+        if let Some(elsewhere) = self.coder.elsewhere() {
+            let coder = &self.coder;
+            (slices, decoded) = coder.encode_frame(elsewhere, &job, picture, predicted)?;
+        } else {
+            let results = parallel::map(slice_count(height), self.config.threads, |i| {
+                let predicted = predicted.and_then(|p| p.get(i));
+                self.coder.encode(&job.slice(i), picture, predicted)
+            });
+            (slices, decoded) = (Vec::new(), Picture::grey(format));
+            for (i, result) in results.into_iter().enumerate() {
+                let (bytes, rows) = result?;
+                decoded.put_slice(slice_rows(height, i).start, &rows);
+                slices.push(bytes);
+            }
         }
         let fields = predicted.unwrap_or_default().iter();
         Ok(Coded {
