@@ -28,7 +28,7 @@ fn picture(format: Format, t: usize) -> Picture {
         for (i, sample) in plane.samples.iter_mut().enumerate() {
             let (x, y) = (i % plane.width + 3 * t, i / plane.width + t);
             let wave = (x / 3 + y / 5) % 160;
-            let texture = (x * 7 ^ y * 13) % 24 * usize::from((x / 64 + y / 64) % 3 == 0);
+            let texture = ((x * 7) ^ (y * 13)) % 24 * usize::from((x / 64 + y / 64) % 3 == 0);
             *sample = (30 + wave + texture + 5 * p) as u16;
         }
     }

@@ -84,7 +84,7 @@ impl Decoder {
                 references: reference.as_slice(),
                 lossy: Some(base.picture),
             };
-            let rows = decode_slice(&job, slice.data, &damaged).ok()?;
+            let rows = decode_slice(&job, slice.data, damaged).ok()?;
             (!rows.concealed).then_some(rows.planes)
         });
         let mut picture = base.picture.clone();
