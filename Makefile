@@ -39,6 +39,7 @@ bench: build ## measure, and write docs/results/{upscale,quality,s3,live,codec}.
 	@.deps/venv/bin/python tests/bench/run.py s3
 	@.deps/venv/bin/python tests/bench/run.py live realtime
 	@.deps/venv/bin/python tests/bench/run.py live busy
+	@.deps/venv/bin/python tests/bench/run.py live player
 	@cargo build --release --locked -p gstneural-codec --examples
 	@.deps/venv/bin/python plugins/core/codec/bench/lossy.py "$${GST_NEURAL_DATA:-../shared/data}" --write docs/results/codec.md
 

@@ -99,7 +99,7 @@ def card(name, results, work, commit):
         stride=" of stride 2" if shape.stride == 2 else "",
         channels=shape.channels,
         depth=shape.depth,
-        outputs=shape.shuffle**2,
+        outputs=shape.planes * shape.shuffle**2,
         shuffle=shape.shuffle,
         params=f"{load(path).params:,}".replace(",", " "),
         radius=shape.radius,
@@ -109,18 +109,22 @@ def card(name, results, work, commit):
     also = f" (also called {', '.join(f'`{a}`' for a in aliases)})" if aliases else ""
     body = "\n".join(lines)
     loss = "squared error" if recipe.variant == "clean" else "the logarithm of squared error"
-    minutes = f"One CPU core, {saved['total'] / 60:.0f} minutes"
+    planes, half = shape.planes, recipe.half
+    what = "Luma only" if planes == 1 else "RGB"
+    given = "luma / 255 as\nit is stored (limited range stays limited). Chroma is the caller's business"
+    given = given if planes == 1 else "R'G'B' / 255"
+    where = "One GPU" if recipe.tier == "gpu" else "One CPU core"
+    minutes = f"{where}, {saved['total'] / 60:.0f} minutes"
     minutes += f" after those of {recipe.start}" if recipe.start else ""
     return f"""# {name}
 
-{recipe.description[0].upper()}{recipe.description[1:]}{also}. Luma only, tier `{recipe.tier}`.
+{recipe.description[0].upper()}{recipe.description[1:]}{also}. {what}, tier `{recipe.tier}`.
 
 ## Use
 
 {USE[recipe.variant]}
 
-Input `[N, 1, H, W]` and output `[N, 1, {shape.scale}H, {shape.scale}W]`, float32: luma / 255 as
-it is stored (limited range stays limited). Chroma is the caller's business.
+Input `[N, {planes}, H, W]` and output `[N, {planes}, {shape.scale}H, {shape.scale}W]`, float{16 if half else 32}: {given}.
 
 ## Network
 
@@ -168,7 +172,7 @@ def main():
     )
     folder = MODELS / "cards"
     folder.mkdir(exist_ok=True)
-    for name in RECIPES:
+    for name in (n for n in RECIPES if (MODELS / f"{n}.onnx").exists()):
         (folder / f"{name}.md").write_text(card(name, results, args.work, answer.stdout.strip()))
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from bicubic import resize_u8, rgb_to_y, to_u8
-from data import WORK, Pairs, photos
+from bicubic import rgb_to_y, to_u8
+from data import WORK, photos, shrunk
 
 FRAMES = 10
 KEPT = (0, 4, 9)
@@ -34,8 +34,8 @@ CLEAN_SHARE = 0.12
 CLIPS = {"train": 700, "validation": 24}
 
 
-def moving_crop(image, random):
-    """`FRAMES` luma planes of `SIZE`, a slow pan and zoom over an RGB image."""
+def moving_crop(image, random, planes=1):
+    """`FRAMES` frames of `SIZE`, luma or RGB (3 planes), a slow pan and zoom over an RGB image."""
     width, height = SIZE
     shrink = float(np.exp(random.uniform(np.log(SHRINK[0]), np.log(SHRINK[1]))))
     limit = 0.9 * min(image.width / width, image.height / height)
@@ -50,7 +50,7 @@ def moving_crop(image, random):
     origin = np.where(high > low, low + random.random(2) * (high - low), np.clip(low, 0, room))
     blur = random.uniform(0.4, 1.2) if random.random() < BLURRED_SHARE else 0
     grain = random.uniform(0.5, 3.5) if random.random() < GRAINY_SHARE else 0
-    planes = []
+    frames = []
     for index in range(FRAMES):
         scale = shrink * zoom**index
         x, y = np.clip(origin + speed * index, 0, room)
@@ -58,46 +58,58 @@ def moving_crop(image, random):
         frame = image.resize(SIZE, Image.Resampling.BICUBIC, box=box)
         if blur:
             frame = frame.filter(ImageFilter.GaussianBlur(blur))
-        plane = rgb_to_y(np.asarray(frame))
+        picture = rgb_to_y(np.asarray(frame)) if planes == 1 else np.asarray(frame)
         if grain:
-            plane = to_u8(plane + random.standard_normal(plane.shape, np.float32) * grain)
-        planes.append(plane)
-    return planes
+            noise = random.standard_normal(picture.shape[:2], np.float32) * grain
+            picture = to_u8(picture + (noise if planes == 1 else noise[..., None]))
+        frames.append(picture)
+    return frames
 
 
 def encode(planes, codec, crf, preset, work, fps=25):
-    """Encodes 8-bit luma planes (grey chroma) with libx264 or libx265 and decodes them again."""
-    height, width = planes[0].shape
+    """Encodes 8-bit luma planes (grey chroma), or RGB frames as BT.709 4:2:0, with libx264 or
+    libx265 and decodes them again."""
+    height, width = planes[0].shape[:2]
+    colour = planes[0].ndim == 3
     stem = Path(work) / f"encode-{os.getpid()}.mkv"
     grey = np.full(2 * ((height + 1) // 2) * ((width + 1) // 2), 128, np.uint8).tobytes()
-    raw = b"".join(plane.tobytes() + grey for plane in planes)
-    source = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(fps)]
+    raw = b"".join(plane.tobytes() + (b"" if colour else grey) for plane in planes)
+    exact = ":flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+    to, back = (
+        (["-vf", f"scale=out_color_matrix=bt709{exact}"], ["-vf", f"scale=in_color_matrix=bt709{exact}"])
+        if colour
+        else ([], [])
+    )
+    format = "rgb24" if colour else "yuv420p"
+    source = ["-f", "rawvideo", "-pix_fmt", format, "-s", f"{width}x{height}", "-r", str(fps)]
     quiet = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1", "-y"]
-    coder = ["-c:v", codec, "-preset", preset, "-crf", str(crf), "-threads", "1"]
+    coder = [*to, "-pix_fmt", "yuv420p", "-c:v", codec, "-preset", preset, "-crf", str(crf), "-threads", "1"]
     if codec == "libx265":
         coder += ["-x265-params", "log-level=error:pools=1:frame-threads=1"]
     try:
         command = [*quiet, *source, "-i", "-", *coder, str(stem)]
         command.remove("-nostdin")
         subprocess.run(command, input=raw, check=True)
-        command = [*quiet, "-i", str(stem), "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
+        command = [*quiet, "-i", str(stem), *back, "-f", "rawvideo", "-pix_fmt", format, "-"]
         decoded = subprocess.run(command, check=True, capture_output=True).stdout
     finally:
         stem.unlink(missing_ok=True)
     frames = np.frombuffer(decoded, np.uint8).reshape(len(planes), -1)
+    if colour:
+        return [frame.reshape(height, width, 3).copy() for frame in frames]
     return [frame[: width * height].reshape(height, width).copy() for frame in frames]
 
 
 def make_clips(job):
     """The kept `(low, high)` frames of `count` clips over one photograph."""
-    path, count, scale, seed, work = job
+    path, count, scale, seed, work, colours = job
     random = np.random.default_rng(seed)
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     lows, highs = [], []
     for _ in range(count):
-        planes = moving_crop(image, random)
-        small = [resize_u8(plane, 1 / scale) for plane in planes]
+        planes = moving_crop(image, random, colours)
+        small = [shrunk(plane, scale) for plane in planes]
         if random.random() >= CLEAN_SHARE:
             h264 = random.random() < 0.75
             presets = ("superfast", "veryfast", "medium") if h264 else ("ultrafast", "fast")
@@ -109,17 +121,25 @@ def make_clips(job):
     return lows, highs
 
 
-def compressed_pairs(data, split, scale, work=WORK, jobs=1):
-    """Encoded pairs of one split, cached in `work` as one `.npz`."""
+def cache_of(split, scale, work, planes=1):
+    """Where the encoded pairs of one split are kept."""
     settings = (split, scale, FRAMES, KEPT, SIZE, SHRINK, BLURRED_SHARE, GRAINY_SHARE)
     settings += (CRF, CLEAN_SHARE, CLIPS)
     key = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
-    cache = Path(work) / f"compressed-x{scale}-{split}-{key}.npz"
+    colour = "" if planes == 1 else "-rgb"
+    return Path(work) / f"compressed{colour}-x{scale}-{split}-{key}.npz"
+
+
+def compressed_pairs(data, split, scale, work=WORK, jobs=1, planes=1, device="cpu"):
+    """Encoded pairs of one split, luma or RGB (3 planes), cached in `work` as one `.npz`."""
+    from patches import Pairs
+
+    cache = cache_of(split, scale, work, planes)
     if not cache.exists():
         cache.parent.mkdir(parents=True, exist_ok=True)
         paths = photos(data, split)
         each = -(-CLIPS[split] // len(paths))
-        work_list = [(path, each, scale, [scale, n], str(work)) for n, path in enumerate(paths)]
+        work_list = [(path, each, scale, [scale, n], str(work), planes) for n, path in enumerate(paths)]
         if jobs > 1:
             with Pool(jobs) as pool:
                 made = pool.map(make_clips, work_list, chunksize=1)
@@ -133,17 +153,18 @@ def compressed_pairs(data, split, scale, work=WORK, jobs=1):
         )
         part.rename(cache)
     with np.load(cache) as arrays:
-        return Pairs(list(arrays["lr"]), list(arrays["hr"]), scale)
+        return Pairs(list(arrays["lr"]), list(arrays["hr"]), scale, device)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Encodes the compressed training pairs.")
     parser.add_argument("--data", required=True, help="folder that holds train/")
     parser.add_argument("--scale", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--planes", type=int, default=1, choices=(1, 3), help="3: RGB")
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
     for factor in args.scale:
         for part in ("validation", "train"):
             began = time.monotonic()
-            pairs = compressed_pairs(args.data, part, factor, jobs=args.jobs)
+            pairs = compressed_pairs(args.data, part, factor, jobs=args.jobs, planes=args.planes)
             print(f"x{factor} {part}: {len(pairs.hr)} frames, {time.monotonic() - began:.0f} s")

@@ -48,22 +48,36 @@ FRAMES = 24
 
 @dataclass
 class Model:
-    """A luma upscaler: a function from 8-bit luma to 8-bit luma, and what it is called."""
+    """An upscaler: a function from 8-bit luma, or RGB, to the same, and what it is called."""
 
     name: str
     scale: int
     params: int = 0
     multiple: int = 1
     session: ort.InferenceSession | None = None
+    planes: int = 1
+    element: type = np.float32
 
     def __call__(self, luma):
+        """Luma, by an RGB network three times the same, as nnupscale does."""
         if self.session is None:
             return to_u8(resize(luma, self.scale))
-        height, width = luma.shape
-        padding = ((0, -height % self.multiple), (0, -width % self.multiple))
-        x = np.pad(luma, padding, mode="edge")[None, None].astype(np.float32) / 255
-        y = self.session.run(None, {"input": x})[0][0, 0].astype(np.float64) * 255
-        return to_u8(y[: height * self.scale, : width * self.scale])
+        images = np.repeat(luma[None], self.planes, 0)
+        return to_u8(self.run(images)[self.planes // 2])
+
+    def of_rgb(self, rgb):
+        """Luma of what becomes of an RGB image: of the network's RGB, or of its luma."""
+        if self.planes == 1:
+            return self(rgb_to_y(rgb))
+        return rgb_to_y(to_u8(self.run(rgb.transpose(2, 0, 1)).transpose(1, 2, 0)))
+
+    def run(self, images):
+        """`[planes, H, W]` of 0 to 255 through the network."""
+        _, height, width = images.shape
+        padding = ((0, 0), (0, -height % self.multiple), (0, -width % self.multiple))
+        x = np.pad(images, padding, mode="edge")[None].astype(self.element) / self.element(255)
+        y = self.session.run(None, {"input": x})[0][0].astype(np.float64) * 255
+        return y[:, : height * self.scale, : width * self.scale]
 
 
 def bicubic(scale):
@@ -79,9 +93,11 @@ def load(path, threads=1):
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     graph = onnx.load(path).graph
-    params = sum(int(np.prod(t.dims)) for t in graph.initializer if t.data_type == 1)
+    params = sum(int(np.prod(t.dims)) for t in graph.initializer if t.data_type in (1, 10))
+    element = {"float32": np.float32, "float16": np.float16}[ini["input"]["type"]]
     section = ini["nnupscale"]
-    return Model(path.stem, section.getint("scale"), params, section.getint("multiple"), session)
+    scale, multiple, planes = (section.getint(key) for key in ("scale", "multiple", "channels"))
+    return Model(path.stem, scale, params, multiple, session, planes, element)
 
 
 def psnr(error, peak=255):
@@ -90,14 +106,14 @@ def psnr(error, peak=255):
 
 
 def image_pairs(data, name, scale):
-    """The `(low, high)` luma pairs of a test set."""
+    """The pairs of a test set: RGB, and luma of the original."""
     folder = Path(data) / "images" / name
     folder = folder if name == "Kodak" else folder / "HR"
     for path in sorted(folder.glob("*.png")):
         high = crop_to_multiple(load_rgb(path), scale)
         given = folder.parent / "LR_bicubic" / f"X{scale}" / f"{path.stem}x{scale}.png"
         low = load_rgb(given) if name == "Set5" else resize_u8(high, 1 / scale)
-        yield rgb_to_y(low), rgb_to_y(high)
+        yield low, rgb_to_y(high)
 
 
 def measure_images(data, models, scale, sets=SETS):
@@ -107,7 +123,7 @@ def measure_images(data, models, scale, sets=SETS):
         sums = {m.name: [] for m in models}
         for low, high in image_pairs(data, name, scale):
             for model in models:
-                error = model(low).astype(np.int32) - high
+                error = model.of_rgb(low).astype(np.int32) - high
                 sums[model.name].append(psnr(error[scale:-scale, scale:-scale]))
         for model in models:
             scores[model.name][name] = float(np.mean(sums[model.name]))
@@ -158,7 +174,8 @@ def measure_clips(data, models, scale, crf):
 def milliseconds(path, threads, size=(360, 640), runs=30):
     """Median time of one frame in ONNX Runtime."""
     model = load(path, threads)
-    x = np.random.default_rng(0).random((1, 1, *size), dtype=np.float32)
+    x = np.random.default_rng(0).random((1, model.planes, *size), dtype=np.float32)
+    x = x.astype(model.element)
     times = []
     for _ in range(runs):
         began = time.perf_counter()
@@ -228,7 +245,8 @@ def main():
     text += f"```\npython evaluate.py --data DIR{options}\n```\n\n"
     text += f"{__doc__.split(chr(10) * 2, 2)[2]}\n"
     results = {}
-    for scale in sorted({m.scale for m in every}):
+    # Scale 1 is what `refine.py --measure` is for.
+    for scale in sorted({m.scale for m in every} - {1}):
         models = [bicubic(scale), *(m for m in every if m.scale == scale)]
         text += f"## x{scale}, images\n\nPSNR-Y in dB, mean over the set (gain over bicubic).\n\n"
         scores = measure_images(args.data, models, scale)

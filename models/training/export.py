@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from data import WORK
 from modelinfo import ModelInfo
-from nets import LumaNet
+from nets import UpscaleNet
 from recipes import ALIASES, RECIPES
 
 MODELS = Path(__file__).resolve().parent.parent
@@ -22,9 +22,11 @@ LICENSE = "CC0-1.0"
 OPSET = 17
 
 
-def build(net, name):
-    """The ONNX graph of a `LumaNet`, with the factored kernels folded."""
+def build(net, name, half=False):
+    """The ONNX graph of an `UpscaleNet` (`half`: of half precision, input and output too), with the factored kernels folded."""
     shape = net.shape
+    number = np.float16 if half else np.float32
+    element = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     nodes = [helper.make_node("Pad", ["input", "pads"], ["padded"], "pad", mode="edge")]
     tensors = [numpy_helper.from_array(np.array([0, 0, 2, 2, 0, 0, 2, 2], np.int64), "pads")]
     layers = net.layers()
@@ -32,10 +34,10 @@ def build(net, name):
     for index, (layer, kernel, bias, stride) in enumerate(layers):
         skip, last = layer == "skip", index == len(layers) - 2
         inputs = ["padded" if skip else flowing, f"{layer}.weight"]
-        tensors.append(numpy_helper.from_array(np.ascontiguousarray(kernel), inputs[1]))
+        tensors.append(numpy_helper.from_array(np.ascontiguousarray(kernel).astype(number), inputs[1]))
         if bias is not None:
             inputs.append(f"{layer}.bias")
-            tensors.append(numpy_helper.from_array(bias, inputs[2]))
+            tensors.append(numpy_helper.from_array(bias.astype(number), inputs[2]))
         side = kernel.shape[-1]
         pad = 0 if index == 0 or skip else side // 2
         nodes.append(
@@ -54,17 +56,18 @@ def build(net, name):
             if not last:
                 flowing = f"{layer}.relu"
                 nodes.append(helper.make_node("Relu", [layer], [flowing], flowing))
-    nodes.append(helper.make_node("Add", [flowing, "skip"], ["sum"], "add"))
-    nodes.append(
-        helper.make_node(
-            "DepthToSpace", ["sum"], ["output"], "shuffle", blocksize=shape.shuffle, mode="CRD"
+    nodes.append(helper.make_node("Add", [flowing, "skip"], ["sum" if shape.shuffle > 1 else "output"], "add"))
+    if shape.shuffle > 1:
+        nodes.append(
+            helper.make_node(
+                "DepthToSpace", ["sum"], ["output"], "shuffle", blocksize=shape.shuffle, mode="CRD"
+            )
         )
-    )
     graph = helper.make_graph(
         nodes,
         name,
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 1, "H", "W"])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", 1, "OH", "OW"])],
+        [helper.make_tensor_value_info("input", element, ["N", shape.planes, "H", "W"])],
+        [helper.make_tensor_value_info("output", element, ["N", shape.planes, "OH", "OW"])],
         tensors,
     )
     model = helper.make_model(
@@ -77,11 +80,14 @@ def build(net, name):
 
 def max_difference(net, model, size=(46, 70), seed=0):
     """The largest difference between torch and ONNX Runtime on random input."""
-    x = np.random.default_rng(seed).random((2, 1, *size), dtype=np.float32)
+    x = np.random.default_rng(seed).random((2, net.shape.planes, *size), dtype=np.float32)
+    given = model.graph.input[0].type.tensor_type.elem_type
+    element = np.float16 if given == TensorProto.FLOAT16 else np.float32
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected = net(torch.from_numpy(x)).numpy()
-    return float(np.abs(session.run(None, {"input": x})[0] - expected).max())
+    found = session.run(None, {"input": x.astype(element)})[0].astype(np.float32)
+    return float(np.abs(found - expected).max())
 
 
 def info(name):
@@ -93,17 +99,18 @@ def info(name):
         description=recipe.description,
         license=LICENSE,
         scale=shape.scale,
-        channels=1,
+        channels=shape.planes,
         overlap=shape.radius,
         multiple=shape.stride,
         tier=recipe.tier,
         variant=recipe.variant,
+        element="float16" if recipe.half else "float32",
     )
 
 
 def load(name, work=WORK):
     """The averaged network of a checkpoint."""
-    net = LumaNet(RECIPES[name].shape)
+    net = UpscaleNet(RECIPES[name].shape)
     saved = torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True)
     net.load_state_dict(saved["average"])
     return net.eval()
@@ -112,14 +119,15 @@ def load(name, work=WORK):
 def export(name, folder=MODELS, work=WORK):
     """Writes one model and returns its difference from torch."""
     net = load(name, work)
-    model = build(net, name)
+    half = RECIPES[name].half
+    model = build(net, name, half)
     difference = max_difference(net, model)
-    if difference > 1e-4:
+    if difference > (1e-2 if half else 1e-4):
         raise SystemExit(f"{name}: ONNX Runtime differs from torch by {difference:g}")
     described = info(name)
     for key in ("scale", "channels", "layout", "range", "multiple", "overlap", "variant"):
         entry = model.metadata_props.add()
-        entry.key, entry.value = key, str(getattr(described, key))
+        entry.key, entry.value = f"nnupscale.{key}", str(getattr(described, key))
     onnx.save(model, folder / f"{name}.onnx")
     (folder / f"{name}.modelinfo").write_text(described.text())
     return difference

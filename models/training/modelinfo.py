@@ -24,6 +24,7 @@ class ModelInfo:
     variant: str = "clean"
     blend: str = ""
     batch: str = "-1"
+    element: str = "float32"
 
     def text(self):
         """The ini file."""
@@ -36,7 +37,7 @@ class ModelInfo:
                 f"[{tensor}]",
                 f"id={self.name}-{direction}",
                 f"group-id={self.name}",
-                "type=float32",
+                f"type={self.element}",
                 f"dims={self.batch},{dims}",
                 f"dir={direction}",
                 "dims-order=row-major",

@@ -31,6 +31,8 @@ class Shape:
     channels: int
     depth: int
     stride: int = 1
+    planes: int = 1
+    """1: luma, 3: RGB."""
 
     @property
     def head(self):
@@ -48,8 +50,8 @@ class Shape:
         return 2 + self.stride * (self.depth + 1)
 
 
-def bicubic_skip(scale, stride):
-    """Kernel `[(scale*stride)^2, 1, k, k]` that interpolates bicubically when shuffled."""
+def bicubic_skip(scale, stride, planes=1):
+    """Kernel `[planes*(scale*stride)^2, planes, k, k]` that interpolates bicubically when shuffled."""
     side, shuffle = 4 + stride, scale * stride
     rows = np.zeros((shuffle, side))
     for phase in range(shuffle):
@@ -57,7 +59,8 @@ def bicubic_skip(scale, stride):
         rows[phase] = cubic(position - (np.arange(side) - 2))
     rows /= rows.sum(axis=1, keepdims=True)
     kernel = np.einsum("yi,xj->yxij", rows, rows).reshape(shuffle * shuffle, 1, side, side)
-    return torch.tensor(kernel, dtype=torch.float32)
+    each = torch.tensor(kernel, dtype=torch.float32)
+    return torch.cat([F.pad(each, (0, 0) * 2 + (p, planes - 1 - p)) for p in range(planes)])
 
 
 EDGES = torch.tensor(
@@ -109,26 +112,29 @@ class FactoredConv(nn.Module):
         return F.conv2d(x, kernel, bias, padding=1)
 
 
-class LumaNet(nn.Module):
-    """`[N, 1, H, W]` luma in 0..1 to `[N, 1, scale*H, scale*W]`."""
+class UpscaleNet(nn.Module):
+    """`[N, planes, H, W]` luma or RGB in 0..1 to `[N, planes, scale*H, scale*W]`."""
 
     def __init__(self, shape):
         super().__init__()
         self.shape = shape
-        c, out = shape.channels, shape.shuffle**2
-        self.first = nn.Conv2d(1, c, shape.head, stride=shape.stride)
+        self.mixed = False
+        """Whether the 3x3 convolutions compute with bf16; the skip never does."""
+        c, out = shape.channels, shape.planes * shape.shuffle**2
+        self.first = nn.Conv2d(shape.planes, c, shape.head, stride=shape.stride)
         self.body = nn.ModuleList(FactoredConv(c, c) for _ in range(shape.depth))
         self.last = FactoredConv(c, out, final=True)
-        self.skip = nn.Conv2d(1, out, shape.head, stride=shape.stride, bias=False)
+        self.skip = nn.Conv2d(shape.planes, out, shape.head, stride=shape.stride, bias=False)
         with torch.no_grad():
-            self.skip.weight.copy_(bicubic_skip(shape.scale, shape.stride))
+            self.skip.weight.copy_(bicubic_skip(shape.scale, shape.stride, shape.planes))
 
     def forward(self, x):
         padded = F.pad(x, (2, 2, 2, 2), mode="replicate")
         features = F.relu(self.first(padded))
-        for conv in self.body:
-            features = F.relu(conv(features))
-        return F.pixel_shuffle(self.last(features) + self.skip(padded), self.shape.shuffle)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed):
+            for conv in self.body:
+                features = F.relu(conv(features))
+        return F.pixel_shuffle(self.last(features.float()) + self.skip(padded), self.shape.shuffle)
 
     def layers(self):
         """The deployed network: `(name, kernel, bias, stride)` of the chain, the skip last."""
@@ -152,7 +158,7 @@ def grow(state, shape):
 
     The new convolutions start as identities, which a ReLU of what is not negative passes.
     """
-    net = LumaNet(shape)
+    net = UpscaleNet(shape)
     depth = len({name.split(".")[1] for name in state if name.startswith("body.")})
     deeper = net.state_dict()
     with torch.no_grad():

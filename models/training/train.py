@@ -17,10 +17,13 @@ import numpy as np
 import torch
 
 from data import WORK, clean_pairs
-from nets import LumaNet, grow
+from nets import UpscaleNet, grow
 from recipes import RECIPES
 
+BEGAN = time.monotonic()
 CHECKPOINT_SECONDS = 60
+VALIDATED = 16
+"""Images that a validation looks at, at most."""
 
 
 def parse_args():
@@ -29,6 +32,7 @@ def parse_args():
     parser.add_argument("model", choices=sorted(RECIPES))
     parser.add_argument("--data", required=True, help="folder that holds train/")
     parser.add_argument("--minutes", type=float, default=15, help="length of this round")
+    parser.add_argument("--stop", type=float, default=0, help="leave after so many minutes")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
     parser.add_argument("--lr", type=float, default=0, help="peak learning rate (0: by round)")
@@ -38,8 +42,15 @@ def parse_args():
         default=0,
         help="train a shallower net; a later round without it deepens that one",
     )
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=0, help="patches a step (0: 16, on a GPU 64)")
     parser.add_argument("--patch", type=int, default=48, help="side in input pixels")
+    parser.add_argument("--compile", action="store_true", help="torch.compile (CUDA: with CUDA graphs)")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "mixed"),
+        default="auto",
+        help="mixed: bf16 convolutions, but the first and the last (auto: on a GPU)",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=WORK, help="caches and checkpoints")
     return parser.parse_args()
@@ -59,28 +70,40 @@ def decibels(error, floor=(0.7 / 255) ** 2):
 
 
 @torch.no_grad()
-def validate(net, pairs, device, tile=512):
+def validate(net, pairs, device, tile=192):
     """Mean PSNR of the net and of the bicubic skip on the held-out planes, in dB."""
     ours, reference = [], []
-    start = LumaNet(net.shape).to(device)
-    for low, high in zip(pairs.lr, pairs.hr):
-        low, high = low[:tile, :tile], high[: tile * pairs.scale, : tile * pairs.scale]
-        x = torch.from_numpy(low.astype(np.float32) / 255)[None, None].to(device)
-        target = torch.from_numpy(high.astype(np.float32) / 255).to(device)
+    start = UpscaleNet(net.shape).to(device)
+
+    def planes(image):
+        image = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+        return torch.from_numpy(image.astype(np.float32) / 255)[None].to(device)
+
+    for index in np.unique(np.linspace(0, len(pairs.lr) - 1, VALIDATED).astype(int)):
+        low, high = pairs.lr[index], pairs.hr[index]
+        x = planes(low[:tile, :tile])
+        target = planes(high[: tile * pairs.scale, : tile * pairs.scale])
         for model, scores in ((net, ours), (start, reference)):
-            error = (model(x)[0, 0].clamp(0, 1) - target)[8:-8, 8:-8]
-            scores.append(-10 * math.log10(error.square().mean().item()))
+            # Rounded as it will be: that costs more than a network of scale 1 may gain.
+            y = (model(x).clamp(0, 1) * 255).round() / 255
+            error = (y - target)[..., 8:-8, 8:-8]
+            scores.append(-10 * math.log10(error.square().mean().item() + 1e-12))
     return float(np.mean(ours)), float(np.mean(reference))
 
 
-def load_pairs(recipe, data, work):
+def load_pairs(recipe, data, work, device):
     """Training and validation pairs of a recipe."""
-    scale = recipe.shape.scale
+    scale, planes = recipe.shape.scale, recipe.shape.planes
+    both = ("train", "validation")
+    if recipe.variant == "decoded":
+        from refine import decoded_pairs
+
+        return tuple(decoded_pairs(data, part, work, device=device) for part in both)
     if recipe.variant == "clean":
-        return tuple(clean_pairs(data, part, scale, work) for part in ("train", "validation"))
+        return tuple(clean_pairs(data, part, scale, work, planes, device) for part in both)
     from degrade import compressed_pairs
 
-    return tuple(compressed_pairs(data, part, scale, work) for part in ("train", "validation"))
+    return tuple(compressed_pairs(data, part, scale, work, 1, planes, device) for part in both)
 
 
 def initial_weights(recipe, work):
@@ -99,6 +122,12 @@ def main():
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    cuda = device == "cuda"
+    batch = args.batch or (64 if cuda else 16)
+    if cuda:
+        # The skip carries the picture: it needs all digits. The chain beside it has bf16.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = True
     recipe = RECIPES[args.model]
     args.work.mkdir(parents=True, exist_ok=True)
     checkpoint = args.work / f"{args.model}.pt"
@@ -106,7 +135,7 @@ def main():
     shape = recipe.shape
     if args.depth:
         shape = replace(shape, depth=args.depth)
-    net = LumaNet(shape)
+    net = UpscaleNet(shape)
     state = {"round": 1, "elapsed": 0.0, "step": 0, "total": 0.0, "finished": False}
     optimiser_state = None
     if checkpoint.exists():
@@ -125,19 +154,25 @@ def main():
             net.load_state_dict(grow(initial_weights(recipe, args.work), shape))
         average = None
     net.to(device)
+    net.mixed = {"auto": cuda, "fp32": False, "mixed": True}[args.precision]
+    if args.compile:
+        net.compile(mode="reduce-overhead" if cuda else "default")
     if average is None:
         average = net.state_dict()
-    average = {k: v.to(device).clone() for k, v in average.items()}
-    averaged = LumaNet(shape).to(device)
+    parameters = dict(net.named_parameters())
+    average = {k: average[k].to(device).clone() for k in parameters}
+    parameters, averages = list(parameters.values()), list(average.values())
+    averaged = UpscaleNet(shape).to(device)
 
     warm = state["round"] > 1 or recipe.start is not None
     peak = args.lr or (1e-3 if warm else 2e-3)
-    optimiser = torch.optim.Adam(net.parameters(), lr=peak, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam(net.parameters(), lr=peak, betas=(0.9, 0.99), fused=cuda)
     if optimiser_state:
         optimiser.load_state_dict(optimiser_state)
 
-    train, validation = load_pairs(recipe, args.data, args.work)
-    random = np.random.default_rng([args.seed, state["round"], state["step"]])
+    train, validation = load_pairs(recipe, args.data, args.work, device)
+    generator = torch.Generator(device)
+    generator.manual_seed(args.seed + 1000 * state["round"] + state["step"])
     length = args.minutes * 60
     print(f"{args.model}: round {state['round']}, peak {peak:g}, {device}", flush=True)
 
@@ -170,15 +205,14 @@ def main():
         rate = peak * warmup * (0.003 + 0.997 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        low, high = train.sample(random, args.batch, args.patch)
-        low, high = torch.from_numpy(low).to(device), torch.from_numpy(high).to(device)
-        if device == "cpu":
+        low, high = train.sample(generator, batch, args.patch)
+        if device == "cpu" or net.mixed:
             low = low.contiguous(memory_format=torch.channels_last)
         error = net(low) - high
         # Charbonnier finds good edges; the measure is PSNR, so the end is squared error.
         if progress < (0.6 if state["round"] == 1 else 0.2):
             loss = charbonnier(error)
-        elif recipe.variant == "compressed":
+        elif recipe.variant != "clean":
             loss = decibels(error) * 0.02
         else:
             loss = error.square().mean() * 20
@@ -189,17 +223,19 @@ def main():
         state["step"] += 1
         keep = 0.999 if state["step"] > 1000 else 0.98
         with torch.no_grad():
-            for name, value in net.state_dict().items():
-                average[name].lerp_(value, 1 - keep)
+            torch._foreach_lerp_(averages, parameters, 1 - keep)
         now = time.monotonic()
         state["elapsed"] += now - last_tick
         state["total"] += now - last_tick
         last_tick = now
-        if now - last_save > CHECKPOINT_SECONDS:
-            last_save = now
+        if args.stop and now - BEGAN > args.stop * 60:
             save()
             report()
-            last_tick = time.monotonic()
+            raise SystemExit("stopped as asked; the same command goes on from here")
+        if now - last_save > CHECKPOINT_SECONDS:
+            save()
+            report()
+            last_save = last_tick = time.monotonic()
     state["finished"] = True
     record = {"minutes": args.minutes, "peak": peak, "depth": shape.depth, "step": state["step"]}
     state["history"] = [*state.get("history", []), record]

@@ -140,5 +140,11 @@ pub fn run() -> Result<Exit, Failure> {
     }
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     println!("devices       cpu ({cores} threads)");
+    match gstneural_inference::gpus() {
+        Ok(gpus) => gpus
+            .iter()
+            .for_each(|gpu| println!("              cuda: {gpu}")),
+        Err(why) => println!("              no GPU: {why}"),
+    }
     Ok(if healthy { Exit::Ok } else { Exit::Error })
 }

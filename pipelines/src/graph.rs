@@ -117,10 +117,18 @@ impl Graph {
             input = (input.1, input.0);
         }
         let properties = options.element.iter();
-        let upscaler = (options.work == Work::Upscale)
+        // `decode` has one where its result is refined.
+        let wanted = options.work == Work::Upscale || !options.element.is_empty();
+        let upscaler = wanted
             .then(|| upscaler(properties.map(|(n, v)| (n.as_str(), v.as_str()))))
             .transpose()?;
         let scale = upscaler.as_ref().map_or(Ok(1), scale_of)?;
+        if options.work != Work::Upscale && scale != 1 {
+            return Err(Failure::usage(format!(
+                "--refine takes a network that keeps the size, this one makes pictures {scale} times as large"
+            ))
+            .hint("decode without --refine, then gst-neural upscale"));
+        }
         let natural = (input.0 * scale, input.1 * scale);
         let side = options
             .element

@@ -63,7 +63,7 @@ pub struct Options {
     pub work: Work,
     /// Properties for `neuralenc`, as text.
     pub coding: Vec<(String, String)>,
-    /// Properties for `nnupscale`, as text.
+    /// Properties for `nnupscale`, as text; none = there is none but in `upscale`.
     pub element: Vec<(String, String)>,
     /// Make progressive frames of interlaced ones.
     pub deinterlace: bool,

@@ -169,6 +169,46 @@ fn with_loss_a_clip_keeps_its_frames_sound_and_looks() {
     }
 }
 
+/// The network of `tests/data/invert-x1.onnx` is one convolution of 1x1: `1 - luma`.
+#[test]
+fn what_is_decoded_can_be_refined() {
+    let Some(clips) = clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let source = clips.join("carphone_qcif.mp4");
+    let [coded, plain, refined, inverted] =
+        ["coded.mkv", "plain.mkv", "refined.mkv", "inverted.mkv"].map(|n| dir.path().join(n));
+    let part = ["--duration", "0.5", "--quality", "20"];
+    expect(program("encode", &source, &coded).args(part), 0);
+    expect(&mut program("decode", &coded, &plain), 0);
+    let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/invert-x1.onnx");
+    expect(
+        program("decode", &coded, &refined)
+            .arg("--refine")
+            .arg(&network),
+        0,
+    );
+    // FFmpeg inverts the luma of what was decoded without it: the same pictures, chroma included.
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(&plain)
+        .args(["-vf", "lutyuv=y=255-val", "-c:v", "ffv1"])
+        .arg(&inverted)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made));
+    let found = pictures(&refined, 100);
+    assert_eq!(found, pictures(&inverted, 100));
+    assert_eq!(found.len(), times(&coded).len());
+
+    let larger = root().join("models/luma-x2-fast-clean.onnx");
+    let out = dir.path().join("larger.mkv");
+    let said = expect(
+        program("decode", &coded, &out).arg("--refine").arg(larger),
+        2,
+    );
+    assert!(said.contains("2 times as large"), "{said}");
+}
+
 #[test]
 fn ten_seconds_take_the_bits_that_were_asked_for() {
     let Some(clips) = clips() else { return };

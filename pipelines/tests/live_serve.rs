@@ -187,6 +187,84 @@ fn before_and_after_is_switched_by_our_page_only() {
 }
 
 #[test]
+fn on_loopback_other_sites_get_nothing_to_read() {
+    let out = tempfile::tempdir().unwrap();
+    std::fs::write(out.path().join("a.m3u8"), "#EXTM3U\n").unwrap();
+    let server = |names: &[&str]| {
+        let options = Options {
+            out: Some(out.path().to_owned()),
+            names: names.iter().map(|n| (*n).to_owned()).collect(),
+            ..Options::default()
+        };
+        Server::start(options, Arc::new(Fake::default())).unwrap()
+    };
+    let ask = |server: &Server, path: &str, host: &str| {
+        let host = format!("Host: {host}");
+        let origin = "Origin: https://evil.example";
+        request(server.address(), "GET", path, &[&host, origin], "")
+    };
+    let closed = server(&[]);
+    for path in ["/", "/hls/a.m3u8", "/api/streams", "/metrics", "/healthz"] {
+        // A name that somebody else has pointed here.
+        let answer = ask(&closed, path, "evil.example:80");
+        assert_eq!(answer.code, 421, "{path}");
+        assert!(answer.text().contains("--host"), "{}", answer.text());
+        let answer = ask(&closed, path, "localhost:80");
+        assert_eq!(answer.code, 200, "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), "", "{path}");
+        assert_eq!(
+            answer.header("cross-origin-resource-policy"),
+            "same-origin",
+            "{path}"
+        );
+    }
+    // Behind a web server that shows it to others.
+    let open = server(&["tv.example"]);
+    let media = ask(&open, "/hls/a.m3u8", "tv.example");
+    assert_eq!(
+        (media.code, media.header("access-control-allow-origin")),
+        (200, "*")
+    );
+    assert_eq!(media.header("cross-origin-resource-policy"), "cross-origin");
+    let streams = ask(&open, "/api/streams", "tv.example");
+    assert_eq!(streams.header("access-control-allow-origin"), "");
+    assert_eq!(ask(&open, "/hls/a.m3u8", "evil.example").code, 421);
+}
+
+#[test]
+fn one_connection_is_one_request_at_a_time() {
+    let rig = rig();
+    // HTTP/2 would be any number of them: it is not spoken, on neither of the two ports.
+    let inner = rig.server.control_url()["http://".len()..]
+        .split('/')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    for at in [rig.at, inner] {
+        let mut stream = TcpStream::connect(at).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+            .unwrap();
+        let mut answer = Vec::new();
+        // It is closed, be it with an error or in order.
+        let _ = stream.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        assert!(text.is_empty() || text.starts_with("HTTP/1.1 4"), "{text}");
+    }
+    // And of a head without end no more is held than a head needs.
+    let mut stream = TcpStream::connect(rig.at).unwrap();
+    let head = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(20_000));
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 431"), "{answer:?}");
+}
+
+#[test]
 fn nginx_asks_with_the_token_and_nobody_else() {
     let fake = Arc::new(Fake {
         keys: gst_neural::live::ingest::Keys::single(
@@ -217,10 +295,13 @@ fn nginx_asks_with_the_token_and_nobody_else() {
     // A publisher that tries to be two.
     let twice = format!("{good}&clientid=9");
     assert_eq!(call(inner, &publish, &twice).code, 422);
+    let begun = Instant::now();
     assert_eq!(
         call(inner, &publish, "clientid=4&call=publish&name=wrong").code,
         403
     );
+    // Keys cannot be tried as fast as the machine is.
+    assert!(begun.elapsed() >= Duration::from_secs(1));
     let taken = call(inner, &publish, good);
     assert_eq!((taken.code, taken.header("location")), (302, "cam"));
     let second = good.replace("clientid=4", "clientid=5");

@@ -5,7 +5,10 @@ import io
 import json
 import math
 import pathlib
+import re
+import signal
 import subprocess
+import time
 
 import av
 import numpy as np
@@ -15,7 +18,8 @@ from support.browser import Browser
 from support.hls_rules import check
 from support.launch import environment, run
 from support.live import Live, Publisher
-from support.paths import PROGRAM, ROOFTOP, WORK
+from support.marks import flashes_and_beeps, marks
+from support.paths import PROGRAM, ROOFTOP, ROOT, WORK
 
 MODEL = "luma-x2-fast"
 # What the page shows of a video element: the frame on display and its time.
@@ -89,8 +93,9 @@ def test_the_picture_plays_and_is_right(live: Live, offline: list[np.ndarray]) -
         WORK.mkdir(parents=True, exist_ok=True)
         kept = browser.screenshot(WORK / "live-player.png")
         assert Image.open(kept).size[0] >= 1000
-        errors = browser.evaluate("(window.player.errors || []).filter(e => e.fatal).length")
-        assert errors == 0 and not [c for c in browser.console if c.startswith("exception")], browser.console
+        # A buffer that runs dry is the machine's, everything else is ours.
+        errors = [e for e in browser.evaluate("window.player.errors") if e["fatal"] or "Stalled" not in e["details"]]
+        assert errors == [] and not [c for c in browser.console if c.startswith("exception")], (errors, browser.console)
 
 
 def test_before_and_after_are_switched(live: Live) -> None:
@@ -121,6 +126,27 @@ def test_playlists_keep_every_rule(live: Live) -> None:
     assert "avc1." in master and "mp4a.40.2" in master and "FRAME-RATE=" in master
 
 
+def test_the_pipeline_of_the_guide_makes_a_rendition(live: Live, tmp_path: pathlib.Path) -> None:
+    guide = (ROOT / "docs" / "live.md").read_text()
+    line = re.search(r"^(gst-launch-1\.0 -e rtmp2src .*?)^```", guide, re.S | re.M).group(1).replace("\\\n", " ")
+    line = line.replace("rtmp://127.0.0.1:1935/live/NAME", f"{live.ingest}/live")
+    assert str(live.ingest) in line
+    with subprocess.Popen(["bash", "-c", f"exec {line}"], cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL) as graph:
+        try:
+            until = time.monotonic() + 60
+            playlist = tmp_path / "live.m3u8"
+            while not (playlist.exists() and playlist.read_text().count("#EXTINF") >= 1):
+                assert graph.poll() is None and time.monotonic() < until
+                time.sleep(0.2)
+            graph.send_signal(signal.SIGINT)
+            assert graph.wait(30) == 0
+        finally:
+            graph.kill()
+    assert "#EXT-X-ENDLIST" in playlist.read_text()
+    seen = run(["ffprobe", "-v", "error", "-show_entries", "stream=codec_name,height", "-of", "csv=p=0", playlist])
+    assert "h264,720" in seen.output and "aac" in seen.output, seen.output
+
+
 def test_metrics_and_health(live: Live) -> None:
     status, body = live.get("/metrics")
     assert status == 200 and b'stream="live"' in body
@@ -129,46 +155,25 @@ def test_metrics_and_health(live: Live) -> None:
         assert live.get(path)[0] in (400, 403, 404), path
 
 
-def flashes_and_beeps(path: pathlib.Path) -> tuple[list[float], list[float]]:
-    """The times at which the picture becomes white and the sound begins."""
-    flashes, beeps = [], []
-    with av.open(str(path)) as file:
-        before = False
-        for frame in file.decode(video=0):
-            white = frame.to_ndarray(format="gray").mean() > 128
-            if white and not before:
-                flashes.append(float(frame.time))
-            before = white
-    with av.open(str(path)) as file:
-        quiet_since = -1.0
-        for frame in file.decode(audio=0):
-            samples = np.abs(frame.to_ndarray().astype(np.float64)).reshape(frame.layout.nb_channels, -1).max(axis=0)
-            if samples.max() > 2:
-                samples = samples / 32768
-            loud = np.flatnonzero(samples > 0.1)
-            if loud.size:
-                at = float(frame.time) + loud[0] / frame.sample_rate
-                if at - quiet_since > 0.3:
-                    beeps.append(at)
-                quiet_since = float(frame.time) + loud[-1] / frame.sample_rate
-    return flashes, beeps
-
-
 def test_sound_and_picture_are_together(tmp_path: pathlib.Path) -> None:
-    clip = tmp_path / "marks.mp4"
-    run(["ffmpeg", "-v", "error", "-y",
-         "-f", "lavfi", "-i", "color=black:s=640x360:r=30:d=12,drawbox=color=white:t=fill:enable='lt(mod(t,1),0.1)'",
-         "-f", "lavfi", "-i", "sine=f=1000:r=48000:d=12,volume=volume='if(lt(mod(t,1),0.1),6,0)':eval=frame",
-         "-c:v", "libx264", "-g", "60", "-bf", "2", "-pix_fmt", "yuv420p", "-c:a", "aac", clip]).succeeded()
+    """And stay so when the frame rate changes in mid-stream."""
+    clip = tmp_path / "marks.ts"
+    sent = marks(clip, 30, 15)
     with Live(tmp_path / "out", "--ladder", "720p,360p", "--model", MODEL, "--event") as live:
         with Publisher(live, clip, once=True) as publisher:
             assert publisher.process.wait(60) == 0, publisher.log
-            live.wait_stream(lambda s: s["phase"] == "waiting", seconds=30)
+            stream = live.wait_stream(lambda s: s["phase"] == "waiting", seconds=30)
         assert live.stop() == 0
+    # RTMP has the frame rate in a header that comes once: frames are shown when they say, that is all.
+    assert stream["discontinuities"] == 0 and stream["dropped_frames"] == 0, stream
     for rendition in ("720p", "360p"):
+        folder = tmp_path / "out" / "live" / rendition
+        assert "#EXT-X-DISCONTINUITY\n" not in (folder / "index.m3u8").read_text()
         joined = tmp_path / f"{rendition}.ts"
-        joined.write_bytes(b"".join(p.read_bytes() for p in sorted((tmp_path / "out" / "live" / rendition).glob("*.ts"))))
-        flashes, beeps = flashes_and_beeps(joined)
+        joined.write_bytes(b"".join(p.read_bytes() for p in sorted(folder.glob("*.ts"))))
+        flashes, beeps, frames = flashes_and_beeps(joined)
+        # nginx hands over from the first keyframe it sees.
+        assert sent - 3 <= len(frames) <= sent, (rendition, sent, len(frames))
         assert len(flashes) >= 10 and len(beeps) >= 10, (rendition, flashes, beeps)
         away = [min(abs(flash - beep) for beep in beeps) for flash in flashes[1:-1]]
         assert max(away) < 0.040, (rendition, away)

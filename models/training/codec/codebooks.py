@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from frames import Crops, stills
-from nets import GROUPS, LATENTS, LEVELS, TIERS, UNIT, Codec
-from train import RECOLOURED, WORK, levels_of, predictions, slices
+from checkpoints import WORK, load_average
+from nets import GROUPS, LATENTS, LEVELS, TIERS, UNIT
+from tasks import slices
+from train import Options, task_of
 
 SIZE = 4
 """Latents of a part."""
@@ -109,18 +110,15 @@ class Trainer:
         top = torch.zeros(self.shape, dtype=torch.long, device=device)
         top[:, 1:, 1:], top[:, 0, 1:], top[:, 1:, 0] = 3, 1, 2
         self.case = top
+        # Before anything was counted, as long as contexts are not known: a bit more for each class.
+        self.class_bits = (0.3 + torch.arange(CLASSES, device=device)).expand(LEVELS, PARTS, CONTEXTS, -1)
+        self.predict()
         if saved is None:
-            self.predict()
             self.begin()
-            # Before anything was counted: a bit for each class, and 8 for an index.
-            self.class_bits = (0.3 + torch.arange(CLASSES, device=device)).expand(LEVELS, PARTS, CONTEXTS, -1)
             self.index_bits = torch.full((len(FAMILIES), STAGES, 2, WORDS), 8.0, device=device)
         else:
             self.books = torch.from_numpy(saved["books"]).to(device).float() / UNITS
-            tables = torch.from_numpy(saved["class"]).to(device)[torch.from_numpy(saved["table"]).to(device).long()]
-            self.class_bits = bits_of(tables)
             self.index_bits = bits_of(torch.from_numpy(saved["index"]).to(device))
-            self.predict()
 
     def predict(self):
         """Fits the predictor to what was decoded; what is left of the latents, in steps."""
@@ -306,7 +304,8 @@ def means(x, scale, most=20000, rounds=6):
         i = torch.addmm(words.square().sum(1), x, words.T, alpha=-2).argmin(1)
         count = torch.bincount(i, minlength=WORDS)
         total = torch.zeros_like(words).index_add_(0, i, x)
-        words = torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], x[torch.randint(len(x), (WORDS,), device=x.device)])
+        others = x[torch.randint(len(x), (WORDS,), device=x.device)]
+        words = torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], others)
     return words
 
 
@@ -330,21 +329,15 @@ def cluster(counts, tables, rounds=12):
 @torch.no_grad()
 def latents(net, args, device):
     """Latents of crops, their levels, and the steps of all levels."""
-    if net.inter:
-        from pairs import pairs
-
-        states, known = pairs(args.data, args.work, "train", args.tier)
-        if (args.work / f"codec-{args.tier}-pairs-train-closed.npz").exists():
-            more, their = pairs(args.data, args.work, "train", args.tier, closed=True)
-            states, known = [a + b for a, b in zip(states, more)], np.concatenate([known, their])
-    else:
-        states, known = [stills(args.data, args.work)], None
-    crops, random = Crops(states), np.random.default_rng(args.seed)
+    options = Options(args.tier, "inter" if net.inter else "intra", args.data, args.work)
+    closed = args.work / f"codec-{args.tier}-pairs-train-closed.npz"
+    options.closed = net.inter and closed.exists()
+    task = task_of(options, device)
+    generator = torch.Generator(device).manual_seed(args.seed)
     found, levels = [], []
     for _ in range(args.batches):
-        sample, picked = crops.sample(random, 8, PATCH, RECOLOURED)
-        x, p = predictions(sample, device)
-        level = levels_of(known, picked, random).to(device).repeat_interleave(PATCH // 64)
+        x, p, level = task.batch(generator, 8, PATCH)
+        level = level.repeat_interleave(PATCH // 64)
         found.append((net.analysis(slices(x), slices(p), level) * UNIT).clamp(-2047, 2047))
         levels.append(level)
     return torch.cat(found), torch.cat(levels), net.steps()
@@ -362,10 +355,7 @@ def main():
     kinds = [k for k in ("intra", "inter") if (args.work / f"codec-{args.tier}-{k}.pt").exists()]
     for kind in kinds:
         begun = clock()
-        net = Codec(TIERS[args.tier], kind == "inter")
-        path = args.work / f"codec-{args.tier}-{kind}.pt"
-        weights = torch.load(path, map_location="cpu", weights_only=True)["average"]
-        net.load_state_dict({name: value.float() for name, value in weights.items()})
+        net = load_average(args.work / f"codec-{args.tier}-{kind}.pt")
         saved, path = None, args.work / f"codec-{args.tier}-{kind}-vq.npz"
         if path.exists():
             with np.load(path) as arrays:

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nets import SCALES, TIERS, UNIT, Codec
-from train import WORK
+from checkpoints import WORK, load_average
+from integers import UNIT, compensated, fits, picture_covariance, shift_of
+from nets import SCALES, TIERS
 
 TIER_NUMBERS = {"small": 1, "medium": 2, "large": 3}
-TOP = 2**24 - 1
 KINDS = {np.dtype(np.uint8): 0, np.dtype(np.int16): 1, np.dtype(np.int32): 2}
 
 
@@ -29,22 +29,29 @@ def layer(weight, bias, inputs=1, half=True):
 
     `inputs` is the axis of the weights that a sum runs over; `bias` may have a row a level.
     """
-    weight, bias = weight.double().numpy(), bias.double().numpy() * UNIT
-    biases = np.abs(np.atleast_2d(bias)).max(axis=0)
-    for shift in range(15, 0, -1):
-        scale = 2.0**shift
-        whole = np.rint(weight * scale)
-        reach = np.abs(whole).sum(axis=inputs) * 2047 + (biases + 1) * scale
-        if np.abs(whole).max() <= 8191 and reach.max() <= TOP:
-            b = np.rint(bias * scale) + half * 2 ** (shift - 1)
-            return whole.astype(np.int16), b.astype(np.int32), np.array([shift], np.uint8)
-    raise SystemExit("a layer's weights are too large for exact integers: train at a smaller rate")
+    weight, bias = weight.double().numpy(), bias.double().numpy()
+    shift = shift_of(weight, bias, inputs)
+    scale = 2.0**shift
+    biases = np.rint(bias * UNIT * scale) + half * 2 ** (shift - 1)
+    return np.rint(weight * scale).astype(np.int16), biases.astype(np.int32), np.array([shift], np.uint8)
 
 
 def put(tensors, name, weight, bias, inputs=1, half=True):
     """Adds the three tensors of a layer."""
     for part, array in zip("wbs", layer(weight, bias, inputs, half)):
         tensors[f"{name}.{part}"] = array
+
+
+def of_pictures(tensors, name, module):
+    """The linear layer that samples go into. It is rounded so that errors do not add up where all
+    samples are alike; what it computes is not rounded, as its sums go on."""
+    weight, bias = module.weight.double().numpy(), module.bias.double().numpy()
+    shift, covariance = shift_of(weight, bias), picture_covariance()
+    while not fits(whole := compensated(weight, 2.0**shift, covariance), bias, shift):
+        shift -= 1
+    tensors[f"{name}.w"] = whole.astype(np.int16)
+    tensors[f"{name}.b"] = np.rint(bias * UNIT * 2.0**shift).astype(np.int32)
+    tensors[f"{name}.s"] = np.array([shift], np.uint8)
 
 
 def linear(tensors, name, module, level=None):
@@ -80,7 +87,7 @@ def sections(net, kind):
     decoder[f"{kind}.step"] = np.rint(steps * 16).clip(1, 2**15 - 1).astype(np.int32)
     decoder[f"{kind}.inv"] = np.rint(8 * 4096 / steps).clip(1, 2**19).astype(np.int32)
     decoder[f"{kind}.shift"] = np.rint(net.shifts().double().numpy() * 16).clip(-2047, 2047).astype(np.int16)
-    index = 20 + net.z_scale.table().double().numpy()
+    index = net.z_indices().double().numpy()
     decoder[f"{kind}.z"] = np.rint(index).clip(0, SCALES - 1).astype(np.uint8)
     linear(decoder, f"{kind}.gs.lin", net.gs_lin)
     linear(decoder, f"{kind}.gs.in", net.gs_in, net.gs_level)
@@ -88,8 +95,8 @@ def sections(net, kind):
     linear(decoder, f"{kind}.gs.out", net.gs_out)
     decoder[f"check.{kind}"] = np.zeros(32, np.uint8)
     # The sums of these two are added before they are rounded.
-    for part, module in (("lin", net.ga_lin), ("out", net.ga_out)):
-        put(encoder, f"{kind}.ga.{part}", module.weight, module.bias, half=False)
+    of_pictures(encoder, f"{kind}.ga.lin", net.ga_lin)
+    put(encoder, f"{kind}.ga.out", net.ga_out.weight, net.ga_out.bias, half=False)
     linear(encoder, f"{kind}.ga.in", net.ga_in, net.ga_level)
     blocks(encoder, f"{kind}.ga", net.ga_trunk)
     linear(encoder, f"{kind}.ha.d0", net.ha_d0)
@@ -111,24 +118,17 @@ def section(tensors):
     return bytes(out)
 
 
-def main():
-    """Writes the file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tier", choices=sorted(TIERS))
-    parser.add_argument("--work", type=Path, default=WORK, help="folder of the checkpoints")
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    decoder, encoder = {"tier": np.array([TIER_NUMBERS[args.tier]], np.uint8)}, {}
+def export(tier, work, out):
+    """Writes the model file of a tier from its checkpoints; a line about it."""
+    decoder, encoder = {"tier": np.array([TIER_NUMBERS[tier]], np.uint8)}, {}
     for kind in ("intra", "inter"):
-        path = args.work / f"codec-{args.tier}-{kind}.pt"
+        path = Path(work) / f"codec-{tier}-{kind}.pt"
         if not path.exists():
             print(f"{path.name} is missing: no {kind} networks")
             continue
-        net = Codec(TIERS[args.tier], kind == "inter")
-        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
-        for tensors, more in zip((decoder, encoder), sections(net, kind)):
+        for tensors, more in zip((decoder, encoder), sections(load_average(path), kind)):
             tensors |= more
-        path = args.work / f"codec-{args.tier}-{kind}-vq.npz"
+        path = Path(work) / f"codec-{tier}-{kind}-vq.npz"
         if path.exists():
             with np.load(path) as arrays:
                 decoder |= {f"{kind}.vq.{name}": arrays[name] for name in arrays.files}
@@ -137,11 +137,21 @@ def main():
     parts = [section(decoder), section(encoder)]
     data = b"GNM1" + struct.pack("<II", *map(len, parts)) + b"".join(parts)
     data += struct.pack("<I", binascii.crc32(data))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    part = args.out.with_suffix(".part")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_suffix(".part")
     part.write_bytes(data)
-    part.rename(args.out)
-    print(f"{args.out}: {len(data)} bytes, {len(decoder)} + {len(encoder)} tensors")
+    part.rename(out)
+    return f"{out}: {len(data)} bytes, {len(decoder)} + {len(encoder)} tensors"
+
+
+def main():
+    """Writes the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tier", choices=sorted(TIERS))
+    parser.add_argument("--work", type=Path, default=WORK, help="folder of the checkpoints")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    print(export(args.tier, args.work, args.out))
 
 
 if __name__ == "__main__":

@@ -75,6 +75,14 @@ def split_i420(raw, width, height):
     return found
 
 
+def write_stills(cache, pictures):
+    """Keeps pictures as `stills` reads them."""
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    part = cache.with_suffix(".tmp.npz")
+    np.savez(part, **{f"{i}{c}": p for i, planes in enumerate(pictures) for c, p in zip("yuv", planes)})
+    part.rename(cache)
+
+
 def stills(data, work):
     """All pictures for the intra stage, cached in `work`."""
     cache = Path(work) / "codec-stills.npz"
@@ -82,10 +90,7 @@ def stills(data, work):
         pictures = photographs(data, "train")
         for name, size, start, seconds in CLIPS:
             pictures += clip_frames(data, name, size, start, seconds, every=30)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        part = cache.with_suffix(".tmp.npz")
-        np.savez(part, **{f"{i}{c}": p for i, planes in enumerate(pictures) for c, p in zip("yuv", planes)})
-        part.rename(cache)
+        write_stills(cache, pictures)
     with np.load(cache) as arrays:
         return [tuple(arrays[f"{i}{c}"] for c in "yuv") for i in range(len(arrays.files) // 3)]
 
@@ -100,58 +105,3 @@ def packed(y, u, v):
         return plane.reshape(n, rows, columns, side * side)
 
     return np.concatenate([blocks(y, 8), blocks(u, 4), blocks(v, 4)], -1)
-
-
-class Colours:
-    """A change of chroma: planes swapped, mirrored, stronger or weaker.
-
-    Photographs and films hardly know saturated colours; graphics and test pictures do.
-    """
-
-    def __init__(self, random):
-        self.swap = random.random() < 0.5
-        self.gains = random.choice((-1, 1), 2) * 2 ** random.uniform(-0.5, 2.0, 2)
-
-    def of(self, planes):
-        """(Y, U, V) with other chroma."""
-        y, *chroma = planes
-        chroma = [
-            np.clip(np.rint((plane.astype(np.float32) - 128) * gain + 128), 0, 255).astype(np.uint8)
-            for plane, gain in zip(chroma, self.gains)
-        ]
-        return (y, *(chroma[::-1] if self.swap else chroma))
-
-
-class Crops:
-    """A sampler of random crops of the same pictures in one or more states (source, prediction)."""
-
-    def __init__(self, states):
-        """`states`: for each state a list of (Y, U, V)."""
-        self.states = states
-        areas = np.array([planes[0].size for planes in states[0]], np.float64)
-        self.cumulative = np.cumsum(areas**0.5 / (areas**0.5).sum())
-
-    def sample(self, random, batch, patch, recoloured=0.0):
-        """For each state `[batch, patch/8, patch/8, 96]`, 8-bit, turned and flipped alike.
-
-        `recoloured` is the share of crops whose chroma is changed as well.
-        """
-        out = [[[], [], []] for _ in self.states]
-        picked = []
-        for _ in range(batch):
-            i = min(int(np.searchsorted(self.cumulative, random.random())), len(self.states[0]) - 1)
-            picked.append(i)
-            height, width = self.states[0][i][0].shape
-            y = 2 * int(random.integers(0, (height - patch) // 2 + 1))
-            x = 2 * int(random.integers(0, (width - patch) // 2 + 1))
-            turn = int(random.integers(0, 8))
-            colours = Colours(random) if recoloured and random.random() < recoloured else None
-            for state, planes in zip(self.states, out):
-                pieces = []
-                for whole, shift in zip(state[i], (0, 1, 1)):
-                    side = patch >> shift
-                    top, left = y >> shift, x >> shift
-                    pieces.append(whole[top : top + side, left : left + side])
-                for plane, piece in zip(planes, colours.of(pieces) if colours else pieces):
-                    plane.append(np.rot90(piece.T if turn & 4 else piece, turn & 3))
-        return [packed(*(np.stack(p) for p in planes)) for planes in out], picked

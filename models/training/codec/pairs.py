@@ -8,7 +8,6 @@ most of the time, with the networks of the round before: so the networks learn o
 see (`train.py --closed`, after `export.py` and `seal_model`).
 """
 
-import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -17,10 +16,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from checkpoints import load_average
 from frames import CLIPS, clip_frames, packed, photos, split_i420, yuv420
-from nets import LEVELS, TIERS, UNIT, Codec, step_of
+from nets import LEVELS, UNIT, step_of
+from roundtrip import decoded, program
 
-ROOT = Path(__file__).resolve().parents[3]
 PANNED = 3
 """Pairs from a photograph."""
 SIZE = (512, 320)
@@ -75,10 +75,11 @@ def coded(net, planes, level):
     pad = [(0, -height % 64), (0, -width % 64)]
     half = [(0, pad[0][1] // 2), (0, pad[1][1] // 2)]
     y, u, v = (np.pad(p, h, "edge")[None] for p, h in zip(planes, (pad, half, half)))
-    x = (torch.from_numpy(packed(y, u, v)).float() * 8 - 1024) / UNIT
+    device = net.gain.rows.device
+    x = (torch.from_numpy(packed(y, u, v)).to(device).float() * 8 - 1024) / UNIT
     _, rows, columns, _ = x.shape
-    out, _, _ = net(x.reshape(-1, 8, columns, 96), None, torch.full((rows // 8,), level), hard=True)
-    out = out.reshape(rows, columns, 96)
+    out, *_ = net(x.reshape(-1, 8, columns, 96), None, torch.full((rows // 8,), level, device=device), hard=True)
+    out = out.cpu().reshape(rows, columns, 96)
     samples = ((out.numpy() * UNIT + 1024) / 8).round().clip(0, 255).astype(np.uint8)
 
     def plane(part, side):
@@ -89,52 +90,32 @@ def coded(net, planes, level):
     return y[:height, :width], u[: height // 2, : width // 2], v[: height // 2, : width // 2]
 
 
-def predicted(sources, references, levels):
-    """The codec's predictions of `sources` from `references`, all of one size."""
-    program = ROOT / "target" / "release" / "examples" / "predict"
-    if not program.exists():
-        raise SystemExit("build it first: cargo build --release -p gstneural-codec --example predict")
+def searched(sources, references, levels):
+    """The codec's predictions of `sources` from `references`, all of one size, and its vectors.
+
+    Vectors are those of each 8x8 luma block, `[ceil16(height) / 8, ceil16(width) / 8, 2]`, x and
+    y in quarter samples; `GREY` where a block is not predicted.
+    """
+    run = program("examples/predict", "cargo build --release -p gstneural-codec --example predict")
     height, width = sources[0][0].shape
-    out = [None] * len(sources)
+    out, fields = [None] * len(sources), [None] * len(sources)
     for level in sorted(set(levels)):
         which = [i for i, l in enumerate(levels) if l == level]
         with tempfile.TemporaryDirectory() as folder:
-            paths = [Path(folder) / name for name in ("source", "reference", "out")]
+            names = ("source", "reference", "out", "vectors")
+            paths = [Path(folder) / name for name in names]
             for path, frames in zip(paths, (sources, references)):
                 path.write_bytes(b"".join(p.tobytes() for i in which for p in frames[i]))
-            command = [program, str(width), str(height), *paths, str(lambda_of(level))]
+            command = [run, str(width), str(height), *paths[:3], str(lambda_of(level)), paths[3]]
             subprocess.run(command, check=True)
             raw = np.frombuffer(paths[2].read_bytes(), np.uint8)
             for i, planes in zip(which, split_i420(raw, width, height)):
                 out[i] = planes
-    return out
-
-
-def write_y4m(path, frames, rate=25):
-    """8-bit 4:2:0 frames as a file."""
-    height, width = frames[0][0].shape
-    with path.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420\n".encode())
-        for planes in frames:
-            file.write(b"FRAME\n" + b"".join(p.tobytes() for p in planes))
-
-
-def decoded(frames, level, model):
-    """What the codec makes of a part of a clip at a level."""
-    program = ROOT / "target" / "release" / "gst-neural"
-    height, width = frames[0][0].shape
-    with tempfile.TemporaryDirectory() as folder:
-        source, coded, back = (Path(folder) / name for name in ("source.y4m", "coded.mkv", "back.mkv"))
-        write_y4m(source, frames)
-        quality = ["--quality", str(LEVELS - 1 - level), "--model", str(model), "--threads", "1"]
-        subprocess.run([program, "encode", "--quiet", *quality, source, coded], check=True)
-        folders = {**os.environ, "GST_NEURAL_CODEC_MODELS": str(model.parent)}
-        subprocess.run([program, "decode", "--quiet", "--threads", "1", coded, back], check=True, env=folders)
-        command = ["ffmpeg", "-v", "error", "-i", back, "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
-        raw = subprocess.run(command, check=True, capture_output=True).stdout
-    found = split_i420(np.frombuffer(raw, np.uint8), width, height)
-    assert len(found) == len(frames)
-    return found
+            vectors = np.frombuffer(paths[3].read_bytes(), "<i2")
+            blocks = (2 * -(-height // 16), 2 * -(-width // 16), 2)
+            for i, field in zip(which, vectors.reshape(-1, *blocks)):
+                fields[i] = field
+    return out, fields
 
 
 def make_closed(data, work, split, tier):
@@ -154,7 +135,7 @@ def make_closed(data, work, split, tier):
             which = range(2 + begin % 3, len(part), 4)
             chosen = [part[n] for n in which]
             sources += chosen
-            predictions += predicted(chosen, [known[n - 1] for n in which], [level] * len(chosen))
+            predictions += searched(chosen, [known[n - 1] for n in which], [level] * len(chosen))[0]
             levels += [level] * len(chosen)
     return sources, predictions, levels
 
@@ -163,9 +144,7 @@ def make(data, work, split, tier):
     """Sources, predictions and levels of one split."""
     random = np.random.default_rng(7 if split == "train" else 8)
     torch.manual_seed(7)
-    net = Codec(TIERS[tier], inter=False)
-    saved = torch.load(Path(work) / f"codec-{tier}-intra.pt", map_location="cpu", weights_only=True)
-    net.load_state_dict(saved["average"])
+    net = load_average(Path(work) / f"codec-{tier}-intra.pt")
     both = filmed(data, random, split) + panned(data, split, random)
     sizes = sorted({s[0].shape for s, _ in both})
     sources, predictions, levels = [], [], []
@@ -174,9 +153,19 @@ def make(data, work, split, tier):
         at = [int(level) for level in random.integers(0, LEVELS, len(some))]
         references = [coded(net, before, level) for (_, before), level in zip(some, at)]
         sources += [s for s, _ in some]
-        predictions += predicted([s for s, _ in some], references, at)
+        predictions += searched([s for s, _ in some], references, at)[0]
         levels += at
     return sources, predictions, levels
+
+
+def write_pairs(cache, sources, predictions, levels):
+    """Keeps pairs as `pairs` reads them."""
+    part = cache.with_suffix(".tmp.npz")
+    arrays = {"levels": np.array(levels)}
+    for name, pictures in (("s", sources), ("p", predictions)):
+        arrays |= {f"{name}{i}{c}": p for i, planes in enumerate(pictures) for c, p in zip("yuv", planes)}
+    np.savez(part, **arrays)
+    part.rename(cache)
 
 
 def pairs(data, work, split, tier="small", closed=False):
@@ -184,13 +173,7 @@ def pairs(data, work, split, tier="small", closed=False):
     cache = Path(work) / f"codec-{tier}-pairs-{split}{'-closed' if closed else ''}.npz"
     if not cache.exists():
         maker = make_closed if closed else make
-        sources, predictions, levels = maker(data, work, split, tier)
-        part = cache.with_suffix(".tmp.npz")
-        arrays = {"levels": np.array(levels)}
-        for name, pictures in (("s", sources), ("p", predictions)):
-            arrays |= {f"{name}{i}{c}": p for i, planes in enumerate(pictures) for c, p in zip("yuv", planes)}
-        np.savez(part, **arrays)
-        part.rename(cache)
+        write_pairs(cache, *maker(data, work, split, tier))
     with np.load(cache) as arrays:
         levels = arrays["levels"]
         return [

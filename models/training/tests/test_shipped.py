@@ -24,16 +24,21 @@ def test_modelinfo_matches_the_model(path):
     scale, multiple = section.getint("scale"), section.getint("multiple")
     radius, exact = receptive_radius(onnx.load(path))
     assert exact and section.getint("overlap") == radius
-    x = np.zeros((1, 1, 12 * multiple, 17 * multiple), np.float32)
+    planes = section.getint("channels")
+    element = {"float32": np.float32, "float16": np.float16}[ini["input"]["type"]]
+    x = np.zeros((1, planes, 12 * multiple, 17 * multiple), element)
     y = ort.InferenceSession(str(path)).run(None, {"input": x})[0]
-    assert y.shape == (1, 1, x.shape[2] * scale, x.shape[3] * scale)
+    assert y.shape == (1, planes, x.shape[2] * scale, x.shape[3] * scale)
 
 
 def test_every_recipe_and_alias_has_a_model():
     ini = configparser.ConfigParser()
     ini.read(MODELS / "aliases.ini")
     names = {path.stem for path in PATHS}
-    assert set(RECIPES) <= names
+    # Those for a GPU are shipped as soon as one has trained them; refinement has not gained enough.
+    wanted = {name for name, r in RECIPES.items() if r.tier != "gpu" and r.variant != "decoded"}
+    assert wanted <= names
+    assert names <= set(RECIPES)
     assert set(ini["aliases"].values()) <= names
 
 

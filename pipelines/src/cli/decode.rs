@@ -14,6 +14,9 @@ pub(super) struct Decode {
     /// The file or s3://BUCKET/KEY to make; its extension says the container: .mkv .mp4 .webm .mov .ts
     output: PathBuf,
 
+    /// Refine the decoded pictures with a network of scale 1: an ONNX file or the name of a model
+    #[arg(long, value_name = "MODEL")]
+    refine: Option<String>,
     /// Video encoder: ffv1 (without loss), x264, x265, av1 or vp9 [default: ffv1 for .mkv, vp9 for .webm, else x264]
     #[arg(long, value_parser = parse_codec, help_heading = "Encoding")]
     encoder: Option<Codec>,
@@ -43,6 +46,15 @@ fn parse_codec(text: &str) -> Result<Codec, String> {
     }
 }
 
+/// Properties of the `nnupscale` that refines, if there is to be one.
+fn refiner(model: Option<String>, threads: u32) -> Vec<(String, String)> {
+    let Some(model) = model else {
+        return Vec::new();
+    };
+    let properties = [("model", model), ("threads", threads.to_string())];
+    properties.map(|(n, v)| (n.into(), v)).to_vec()
+}
+
 impl Decode {
     pub(super) fn options(self) -> Options {
         Options {
@@ -51,6 +63,7 @@ impl Decode {
             bitrate_bps: self.bitrate,
             preset: self.preset,
             threads: self.threads,
+            element: refiner(self.refine, self.threads),
             start: self.selection.start,
             duration: self.selection.duration,
             wishes: self.selection.wishes(),

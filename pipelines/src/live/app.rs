@@ -18,7 +18,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{IsTerminal, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -247,9 +247,12 @@ fn settings(args: &Live, say: &Say) -> Result<Settings, Failure> {
             super::choose::scale_of(args.model_dir.as_deref(), name)?;
             Speeds::default()
         }
-        None => Speeds::measured(args.model_dir.as_deref(), args.threads, |text| {
-            say("", text)
-        })?,
+        None => Speeds::measured(
+            args.model_dir.as_deref(),
+            args.threads,
+            &args.device,
+            |text| say("", text),
+        )?,
     };
     // Said now, not when somebody publishes.
     store::open(&args.out)?;
@@ -337,10 +340,11 @@ pub fn run(
     });
     let server = Server::start(
         serve::Options {
-            address: args.bind,
-            // Without a page the RTMP server still has its questions.
+            // Without a page the RTMP server still has its questions, and nobody else has any.
+            address: args.serve.map_or(Ipv4Addr::LOCALHOST.into(), |_| args.bind),
             port: args.serve.unwrap_or(0),
             out: out.filter(|_| args.serve.is_some()),
+            names: args.host.clone(),
             ..serve::Options::default()
         },
         Arc::clone(&app) as Arc<dyn Control>,

@@ -107,6 +107,9 @@ pub struct Live {
         help_heading = "Serving"
     )]
     pub bind: IpAddr,
+    /// Name under which a web server before this one shows it to others; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = parse_host, help_heading = "Serving")]
+    pub host: Vec<String>,
 
     /// Streams at the same time
     #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Limits")]
@@ -151,6 +154,14 @@ pub struct Ladder(pub Vec<Rung>);
 
 fn parse_ladder(text: &str) -> Result<Ladder, String> {
     ladder::parse(text).map(Ladder)
+}
+
+fn parse_host(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    match (1..=253).contains(&text.len()) && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err("a name such as tv.example.org, without scheme and port".into()),
+    }
 }
 
 fn parse_rate(text: &str) -> Result<u64, String> {

@@ -49,19 +49,20 @@ impl Speeds {
         Self(speeds.iter().map(|(n, d)| ((*n).to_owned(), *d)).collect())
     }
 
-    /// Measures the candidates on `threads` threads (0: all), or takes what was measured before.
-    /// A network that does not load is left out.
+    /// Measures the candidates on `threads` threads (0: all) of `device`, or takes what was measured
+    /// before. A network that does not load is left out.
     ///
     /// # Errors
     /// When none of them can be run.
     pub fn measured(
         dir: Option<&Path>,
         threads: u32,
+        device: &str,
         mut say: impl FnMut(&str),
     ) -> Result<Self, Failure> {
         let store = ModelStore::new(dir, &roots());
         let file = cache_file();
-        let machine = machine(threads);
+        let machine = machine(threads, device);
         let mut cache: Cache = file
             .as_deref()
             .and_then(|f| fs::read(f).ok())
@@ -85,7 +86,7 @@ impl Speeds {
                 Some(p95) => p95,
                 None => {
                     say(&format!("measuring {name} on this machine"));
-                    match measure(&path, threads) {
+                    match measure(&path, threads, device) {
                         Ok(p95) => p95,
                         Err(e) => {
                             failure = Some(e);
@@ -179,7 +180,7 @@ pub fn scale_of(dir: Option<&Path>, model: &str) -> Result<u32, Failure> {
     Ok(model.info().scale as u32)
 }
 
-fn measure(model: &Path, threads: u32) -> Result<Duration, Failure> {
+fn measure(model: &Path, threads: u32, device: &str) -> Result<Duration, Failure> {
     crate::plugins::ensure_nnupscale()?;
     let pipeline = gst::Pipeline::new();
     let src = make("videotestsrc")?;
@@ -194,6 +195,7 @@ fn measure(model: &Path, threads: u32) -> Result<Duration, Failure> {
     let up = make("nnupscale")?;
     up.set_property("model", model.to_string_lossy().as_ref());
     up.set_property("threads", threads);
+    up.set_property_from_str("device", device);
     add_chain(&pipeline, &[src, filter, up.clone(), make("fakesink")?])?;
     let bus = pipeline
         .bus()
@@ -219,7 +221,7 @@ fn measure(model: &Path, threads: u32) -> Result<Duration, Failure> {
 }
 
 /// What a measurement depends on beside the network.
-fn machine(threads: u32) -> String {
+fn machine(threads: u32, device: &str) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpu
         .lines()
@@ -227,7 +229,7 @@ fn machine(threads: u32) -> String {
         .map_or("", |l| l.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
-        "{name}, {cores} cores, {threads} threads, {}",
+        "{name}, {cores} cores, {threads} threads, {device}, {}",
         env!("CARGO_PKG_VERSION")
     )
 }

@@ -4,8 +4,10 @@
 //! A publisher's stream is cut into runs: one goes from a keyframe until something changes that
 //! the graph cannot follow (size, codec, audio that appears, a jump of the times) or the end.
 
+use super::allowed::Allowed;
 use super::cuts::Arrivals;
 use super::lock;
+use super::settings::Limits;
 use gst::prelude::*;
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
@@ -22,8 +24,6 @@ const JUMP_NS: i64 = 450_000_000;
 const ALONE_NS: u64 = 5_000_000_000;
 /// Behind the other stream by this much, a stream is told to have a gap.
 const GAP_NS: u64 = 2_000_000_000;
-/// The time over which a publisher's bit rate is taken.
-const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum Kind {
 pub enum Change {
     /// Another size or codec of the video.
     Video,
+    /// Another frame rate, as the video itself says.
+    FrameRate,
     /// Another codec of the audio, or audio that appeared.
     Audio,
     /// The times jumped.
@@ -53,6 +55,7 @@ impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Video => "the video's size or codec changed",
+            Self::FrameRate => "the video's frame rate changed",
             Self::Audio => "the audio changed",
             Self::Times => "frames are missing, or the publisher's times jumped",
             Self::NoVideo => "the video stopped and the sound did not",
@@ -134,14 +137,13 @@ struct Inner {
     last_packet: Instant,
     opened: Instant,
     began: SystemTime,
-    window: (Instant, u64),
+    allowed: Allowed,
     events: Sender<Event>,
 }
 
 /// The two ends: the demuxer's threads push, the stream's thread attaches runs.
 pub struct Feed {
     inner: Mutex<Inner>,
-    max_bps: u64,
 }
 
 impl std::fmt::Debug for Feed {
@@ -179,9 +181,22 @@ fn essence(caps: &gst::Caps) -> gst::Caps {
     caps
 }
 
+/// Whether both say a frame rate, and not the same: those of a metadata header and of the video
+/// differ by rounding.
+fn another_rate(old: &gst::Caps, new: &gst::Caps) -> bool {
+    let rate = |caps: &gst::Caps| {
+        let rate = caps.structure(0)?.get::<gst::Fraction>("framerate").ok()?;
+        (rate.numer() > 0).then(|| f64::from(rate.numer()) / f64::from(rate.denom()))
+    };
+    match (rate(old), rate(new)) {
+        (Some(old), Some(new)) => (old / new - 1.0).abs() > 0.01,
+        _ => false,
+    }
+}
+
 impl Feed {
-    /// `max_bps`: bits per second a publisher may send on the average of five seconds.
-    pub fn new(max_bps: u64, events: Sender<Event>) -> Arc<Self> {
+    /// `limits`: what a publisher may send.
+    pub fn new(limits: Limits, events: Sender<Event>) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self {
             inner: Mutex::new(Inner {
@@ -195,10 +210,9 @@ impl Feed {
                 last_packet: now,
                 opened: now,
                 began: SystemTime::now(),
-                window: (now, 0),
+                allowed: Allowed::new(limits, now),
                 events,
             }),
-            max_bps,
         })
     }
 
@@ -246,11 +260,8 @@ impl Feed {
         let dts = running(buffer.dts()).unwrap_or(pts).min(pts);
         let mut inner = lock(&self.inner);
         inner.last_packet = Instant::now();
-        if !inner.within(buffer.size(), self.max_bps) {
-            let text = format!(
-                "the publisher sends more than the {} kbit/s that are allowed",
-                self.max_bps / 1000
-            );
+        let frame = (kind == Kind::Video).then_some(dts);
+        if let Err(text) = inner.allowed.take(Instant::now(), buffer.size(), frame) {
             inner.refuse(text);
             return;
         }
@@ -305,23 +316,6 @@ impl Feed {
 }
 
 impl Inner {
-    fn within(&mut self, bytes: usize, max_bps: u64) -> bool {
-        let (begun, sum) = &mut self.window;
-        *sum += bytes as u64;
-        let elapsed = begun.elapsed();
-        // A connection begins with what the server kept, which is allowed to come at once.
-        let allowed = max_bps as f64 / 8.0 * RATE_WINDOW.as_secs_f64() * 2.0;
-        if *sum as f64 > allowed {
-            return false;
-        }
-        if elapsed >= RATE_WINDOW {
-            let rate = *sum as f64 * 8.0 / elapsed.as_secs_f64();
-            self.window = (Instant::now(), 0);
-            return rate <= max_bps as f64;
-        }
-        true
-    }
-
     fn send(&self, event: Event) {
         // Nobody listens any more: the stream is over.
         let _ = self.events.send(event);
@@ -343,20 +337,21 @@ impl Inner {
         if slot.as_ref() == Some(&caps) {
             return;
         }
-        let differs = slot
-            .as_ref()
-            .is_none_or(|old| essence(old) != essence(&caps));
-        *slot = Some(caps);
-        if !differs {
-            return;
-        }
-        match &self.state {
-            // A run that is being built is for something else then: it gets nothing.
-            State::Running { .. } | State::Waiting => self.restart(match kind {
+        let change = match slot.as_ref() {
+            Some(old) if essence(old) == essence(&caps) => {
+                another_rate(old, &caps).then_some(Change::FrameRate)
+            }
+            _ => Some(match kind {
                 Kind::Video => Change::Video,
                 Kind::Audio => Change::Audio,
             }),
-            _ => {}
+        };
+        *slot = Some(caps);
+        // A run that is being built is for something else then: it gets nothing.
+        if let Some(change) = change
+            && matches!(self.state, State::Running { .. } | State::Waiting)
+        {
+            self.restart(change);
         }
     }
 

@@ -3,6 +3,7 @@
 //! [`ingest`] is the RTMP server and its keys, [`hls`] the playlists and segments, [`serve`] the
 //! page, the metrics and what the RTMP server asks, [`status`] what is known of a stream.
 
+pub mod allowed;
 pub mod app;
 pub mod args;
 pub mod choose;
@@ -19,6 +20,7 @@ pub mod slots;
 pub mod source;
 pub mod status;
 pub mod stream;
+pub mod uri;
 pub mod work;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

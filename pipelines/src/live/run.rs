@@ -123,13 +123,15 @@ fn audio_codec(caps: &gst::Caps) -> String {
 
 impl Run {
     /// Builds the graph for what the feed has found and starts it; `pass` is whether packets may be
-    /// passed through. `say` is told what was chosen and why.
+    /// passed through, `network` whether the network may be used from the first frame on
+    /// ([`Run::allow_network`]). `say` is told what was chosen and why.
     pub fn start(
         settings: &Settings,
         feed: &Feed,
         publisher: &Arc<Publisher>,
         found: &Found,
         pass: bool,
+        network: bool,
         mut say: impl FnMut(&str),
     ) -> Result<Self, Failure> {
         let (video, audio) = (&found.video, found.audio.as_ref());
@@ -164,6 +166,7 @@ impl Run {
             }
             element.push(("model".into(), choice.model.clone()));
             element.push(("threads".into(), settings.threads.to_string()));
+            element.push(("force-fallback".into(), (!network).to_string()));
             model = Some(choice.model);
         }
         let cuts = Cuts::new(settings.hls.segment);

@@ -1,6 +1,7 @@
 //! The publisher's side: a pipeline that takes the stream apart and feeds its packets.
 
 use super::feed::{Feed, Kind};
+use super::uri::on_loopback;
 use crate::failure::{Failure, make};
 use crate::location;
 use crate::parts::{add_chain, fail, play, sink_pad};
@@ -40,8 +41,12 @@ impl Source {
             }
             "srt" => {
                 let src = make("srtsrc")?;
-                src.set_property("uri", uri);
-                (src, make("tsdemux")?)
+                src.set_property("uri", on_loopback(uri));
+                let demux = make("tsdemux")?;
+                // Else frames get the times at which they came, by and by: jitter of the line, which
+                // can turn their order round.
+                demux.set_property("ignore-pcr", true);
+                (src, demux)
             }
             _ => (location::source(uri)?, make("parsebin")?),
         };

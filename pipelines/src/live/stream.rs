@@ -9,6 +9,7 @@ use super::settings::{OverLimit, Settings};
 use super::slots::{Slot, Slots};
 use super::source::{End, Source};
 use super::status::{self, Phase};
+use super::uri::secrets;
 use crate::failure::Failure;
 use std::collections::VecDeque;
 use std::sync::atomic::{
@@ -168,6 +169,8 @@ enum Left {
     Gone(Option<String>),
     /// It is not to come back.
     Refused(String),
+    /// It is not taken yet, for others use the network.
+    NotYet,
     /// The program stops.
     Stopped,
 }
@@ -241,14 +244,16 @@ impl<'a> Stream<'a> {
 
     /// Without what may be a key.
     fn clean(&self, text: &str) -> String {
-        let uri = &self.shared.origin.uri;
-        let path = uri.split_once("://").map_or("", |(_, rest)| rest);
-        let key = path.splitn(3, '/').nth(2).unwrap_or_default();
-        let mut clean = text.replace(uri.as_str(), "the source");
-        if key.len() >= 4 && !self.shared.origin.told {
-            clean = clean.replace(key, "...");
-        }
-        clean
+        let origin = &self.shared.origin;
+        let clean = text.replace(origin.uri.as_str(), "the source");
+        // A server of ours knows no keys, only names.
+        let hidden = if origin.told {
+            vec![]
+        } else {
+            secrets(&origin.uri)
+        };
+        let hide = |text: String, secret: &str| text.replace(secret, "...");
+        hidden.into_iter().fold(clean, hide)
     }
 
     fn stopping(&self) -> bool {
@@ -289,6 +294,16 @@ impl<'a> Stream<'a> {
                     self.say(&text);
                     refused = Some(text);
                     break;
+                }
+                Left::NotYet => {
+                    let why = "as many streams as may use the network do: waiting";
+                    let known = lock(&self.shared.status).error.replace(why.into());
+                    if known.as_deref() != Some(why) {
+                        self.say(why);
+                    }
+                    // It is we who wait, not for the publisher.
+                    away = Instant::now();
+                    self.rest(TICK);
                 }
                 Left::Gone(why) => {
                     if self.runs > 0 || why.is_some() {
@@ -334,12 +349,10 @@ impl<'a> Stream<'a> {
         let settings = &shared.settings;
         let mut slot = shared.slots.take();
         if slot.is_none() && settings.over_limit == OverLimit::Wait {
-            return Left::Gone(Some(
-                "as many streams as may use the network do: waiting".into(),
-            ));
+            return Left::NotYet;
         }
         let (sender, events) = mpsc::channel();
-        let feed = Feed::new(settings.limits.bps, sender);
+        let feed = Feed::new(settings.limits, sender);
         let source = match Source::start(&shared.origin.uri, &feed) {
             Ok(source) => source,
             Err(e) if e.hint.is_some() => return Left::Refused(e.to_string()),
@@ -352,9 +365,12 @@ impl<'a> Stream<'a> {
                 break Left::Stopped;
             }
             match events.recv_timeout(TICK) {
-                Ok(Event::Ready(found)) => match self.begin(&feed, &found) {
+                Ok(Event::Ready(found)) => match self.begin(&feed, &found, slot.is_some()) {
                     Ok(begun) => {
-                        begun.allow_network(slot.is_some());
+                        if begun.model.is_none() {
+                            // Nothing is enlarged: the place is for others.
+                            slot = None;
+                        }
                         run = Some(begun);
                     }
                     Err(e) => break Left::Refused(e.to_string()),
@@ -423,7 +439,7 @@ impl<'a> Stream<'a> {
         self.troubles.len() > TRIES
     }
 
-    fn begin(&mut self, feed: &Feed, found: &Found) -> Result<Run, Failure> {
+    fn begin(&mut self, feed: &Feed, found: &Found, network: bool) -> Result<Run, Failure> {
         let shared = self.shared;
         let publisher = match &self.publisher {
             Some(publisher) => Arc::clone(publisher),
@@ -442,7 +458,16 @@ impl<'a> Stream<'a> {
             }
         };
         let say = |text: &str| self.say(text);
-        let run = Run::start(&shared.settings, feed, &publisher, found, self.pass, say)?;
+        let pass = self.pass;
+        let run = Run::start(
+            &shared.settings,
+            feed,
+            &publisher,
+            found,
+            pass,
+            network,
+            say,
+        )?;
         let renditions: Vec<_> = run
             .plan
             .renditions
@@ -522,7 +547,7 @@ impl<'a> Stream<'a> {
         if shown != on {
             run.compare(on);
         }
-        if slot.is_none() {
+        if slot.is_none() && run.model.is_some() {
             *slot = self.shared.slots.take();
             if slot.is_some() {
                 self.say("the network is free: using it");

@@ -344,6 +344,8 @@ impl Default for Wishes {
 
 #[cfg(test)]
 mod tests {
+    use gstneural_codec::nets::Sizes;
+
     use super::*;
 
     #[test]
@@ -411,6 +413,37 @@ mod tests {
         };
         assert_eq!(layered.profile(), Profile::Inter);
         assert_eq!(layered.check(), Ok(()));
+    }
+
+    #[test]
+    fn vq_needs_codebooks() {
+        let sizes = Sizes {
+            groups: &[4, 4],
+            hidden: 4,
+            features: 4,
+            expanded: 4,
+            blocks: 1,
+            encoder_blocks: Some(1),
+            inter: true,
+        };
+        let name = format!("without-codebooks-{}.gnm", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, Model::synthetic(1, sizes).unwrap().1).unwrap();
+        let wishes = |profile| Wishes {
+            profile,
+            model: path.display().to_string(),
+            ..Wishes::default()
+        };
+        let inter = wishes(ProfileChoice::Inter).check();
+        let vq = wishes(ProfileChoice::Vq).check();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(inter, Ok(()));
+        assert!(vq.unwrap_err().contains("no codebooks for intra pictures"));
+        let shipped = Wishes {
+            profile: ProfileChoice::Vq,
+            ..Wishes::default()
+        };
+        assert_eq!(shipped.check(), Ok(()));
     }
 
     #[test]

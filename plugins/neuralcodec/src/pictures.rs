@@ -38,15 +38,25 @@ pub(crate) fn video_format(format: &Format) -> Option<VideoFormat> {
         .map(|f| f.0)
 }
 
-/// Reads a frame. None if it is not of `format`, or cannot be mapped.
-pub(crate) fn read(buffer: &gst::BufferRef, info: &VideoInfo, format: Format) -> Option<Picture> {
+/// Reads a frame into a picture, whose memory is used again. None if it is not of `format`, or
+/// cannot be mapped.
+pub(crate) fn read(
+    buffer: &gst::BufferRef,
+    info: &VideoInfo,
+    format: Format,
+    picture: &mut Picture,
+) -> Option<()> {
     let frame = VideoFrameRef::from_buffer_ref_readable(buffer, info).ok()?;
-    let mut planes = Vec::with_capacity(format.chroma.planes());
-    for p in 0..format.chroma.planes() {
+    picture.format = format;
+    let planes = &mut picture.planes;
+    planes.resize_with(format.chroma.planes(), Plane::default);
+    for (p, plane) in planes.iter_mut().enumerate() {
         let (width, height) = format.plane_size(p);
         let data = frame.plane_data(u32::try_from(p).ok()?).ok()?;
         let stride = usize::try_from(*frame.plane_stride().get(p)?).ok()?.max(1);
-        let mut samples = Vec::with_capacity(width * height);
+        let samples = &mut plane.samples;
+        samples.clear();
+        samples.reserve_exact(width * height);
         for row in data.chunks(stride).take(height) {
             if format.depth == 8 {
                 samples.extend(row.get(..width)?.iter().map(|&b| u16::from(b)));
@@ -59,13 +69,9 @@ pub(crate) fn read(buffer: &gst::BufferRef, info: &VideoInfo, format: Format) ->
         if samples.len() != width * height {
             return None;
         }
-        planes.push(Plane {
-            width,
-            height,
-            samples,
-        });
+        (plane.width, plane.height) = (width, height);
     }
-    Some(Picture { format, planes })
+    Some(())
 }
 
 /// Writes a picture. None if the buffer cannot be mapped or is too small.

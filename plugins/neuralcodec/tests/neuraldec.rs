@@ -210,11 +210,11 @@ fn streams_of_another_version_or_model_are_refused_by_name() {
     assert!(model.contains("needs the model"), "{model}");
     assert!(model.contains(&needed), "{model} does not name {needed}");
     let profile = refusal(|b| {
-        b[5] = 3;
+        b[5] = 4;
         let crc = crc32fast::hash(&b[..60]);
         b[60..64].copy_from_slice(&crc.to_le_bytes());
     });
-    assert!(profile.contains("profile vq"), "{profile}");
+    assert!(profile.contains("profile hybrid"), "{profile}");
     let garbage = refusal(|b| b.fill(0));
     assert!(garbage.contains("not a gst-neural stream"), "{garbage}");
 }

@@ -1,22 +1,20 @@
 //! What is known of the streams, as JSON and as metrics, and the one thing that can be changed.
 
+use super::site::from_our_page;
 use super::{Shared, lock, metrics};
 use crate::live::ingest::keys::is_name;
 use crate::live::status::{Phase, Stream};
 use axum::extract::{Path, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// No other site's form can send it without asking us first, and we never say yes.
-const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store")];
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
@@ -130,91 +128,4 @@ async fn compare(
 
 fn answer(code: StatusCode, text: &str) -> Response {
     (code, NO_STORE, Json(json!({ "error": text }))).into_response()
-}
-
-/// Whether a request that changes something comes from our page and not from another site in the
-/// same browser: it has a header that other sites cannot send (CSRF), it names the site it comes
-/// from, if any, as this one, and this one by an address, as `localhost` or by a name that was given
-/// (a name that somebody else points here is not ours: DNS rebinding).
-fn from_our_page(headers: &HeaderMap, names: &[String]) -> Result<(), (StatusCode, String)> {
-    let text = |name: &HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
-    let Some(host) = text(&HOST) else {
-        return Err((StatusCode::BAD_REQUEST, "no Host".into()));
-    };
-    if !is_ours(host, names) {
-        return Err((
-            StatusCode::MISDIRECTED_REQUEST,
-            "this server does not know itself under that name; give it the name when it is started, or use its address".into(),
-        ));
-    }
-    if !headers.contains_key(&REQUESTED_WITH) {
-        return Err((StatusCode::FORBIDDEN, "no X-Requested-With".into()));
-    }
-    let from_here = match headers.get(&ORIGIN) {
-        None => true,
-        Some(origin) => origin
-            .to_str()
-            .ok()
-            .and_then(|o| o.strip_prefix("http://").or(o.strip_prefix("https://")))
-            .is_some_and(|o| o.eq_ignore_ascii_case(host)),
-    };
-    if !from_here {
-        return Err((StatusCode::FORBIDDEN, "from another site".into()));
-    }
-    Ok(())
-}
-
-fn is_ours(host: &str, names: &[String]) -> bool {
-    let name = match host.strip_prefix('[').and_then(|h| h.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.split_once(':').map_or(host, |(name, _)| name),
-    };
-    name.parse::<IpAddr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
-        || names.iter().any(|n| n.eq_ignore_ascii_case(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judge(headers: &[(&'static str, &'static str)]) -> u16 {
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap()))
-            .collect();
-        match from_our_page(&headers, &["tv.example".to_owned()]) {
-            Ok(()) => 200,
-            Err((code, _)) => code.as_u16(),
-        }
-    }
-
-    #[test]
-    fn only_our_page_may_change_something() {
-        let with = ("x-requested-with", "x");
-        for host in [
-            "127.0.0.1:80",
-            "localhost",
-            "[::1]:8080",
-            "192.0.2.1",
-            "TV.example:8",
-        ] {
-            assert_eq!(judge(&[("host", host), with]), 200, "{host}");
-            assert_eq!(judge(&[("host", host)]), 403, "{host}");
-        }
-        for host in ["evil.example", "", "127.0.0.1.evil.example:80", "[", "[::1"] {
-            assert_eq!(judge(&[("host", host), with]), 421, "{host}");
-        }
-        assert_eq!(judge(&[with]), 400);
-        let host = ("host", "localhost:80");
-        assert_eq!(judge(&[host, with, ("origin", "http://localhost:80")]), 200);
-        for origin in [
-            "http://localhost:81",
-            "null",
-            "https://evil.example",
-            "localhost:80",
-        ] {
-            assert_eq!(judge(&[host, with, ("origin", origin)]), 403, "{origin}");
-        }
-    }
 }

@@ -19,6 +19,9 @@ use subtle::ConstantTimeEq;
 /// How long a publisher waits for its answer: nginx keeps no frames, so our player has to be there
 /// before the first keyframe comes.
 const HEAD_START: Duration = Duration::from_millis(500);
+/// How long a wrong key waits for its answer: with nginx's limit on connections, so many keys can be
+/// tried in that time and no more.
+const WRONG_KEY: Duration = Duration::from_secs(1);
 /// A publisher of which nginx has said nothing for this long is one that nginx has lost. It speaks
 /// of each every three seconds.
 const SILENT: Duration = Duration::from_secs(15);
@@ -165,7 +168,10 @@ async fn publish(
             // nginx goes on with this name.
             (StatusCode::FOUND, [(LOCATION, location)]).into_response()
         }
-        Err(Refusal::Key) => StatusCode::FORBIDDEN.into_response(),
+        Err(Refusal::Key) => {
+            tokio::time::sleep(WRONG_KEY).await;
+            StatusCode::FORBIDDEN.into_response()
+        }
         Err(Refusal::Busy) => StatusCode::CONFLICT.into_response(),
         Err(Refusal::Full | Refusal::Stopping) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }

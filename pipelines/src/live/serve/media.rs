@@ -21,19 +21,26 @@ const DEPTH_MAX: usize = 4;
 /// Longest name of a folder or file, in bytes.
 const NAME_MAX: usize = 128;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/hls/{*path}", get(media).options(preflight))
-        .layer(axum::middleware::map_response(for_all_sites))
+/// `open`: players on other sites may play what is here; nothing else here is for them.
+pub(super) fn routes(open: bool) -> Router<Arc<Shared>> {
+    let routes = Router::new().route("/hls/{*path}", get(media).options(preflight));
+    if open {
+        routes.layer(axum::middleware::map_response(for_all_sites))
+    } else {
+        routes
+    }
 }
 
-/// Players on other sites may play what is here; nothing else here is for them.
 async fn for_all_sites(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(
         ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static("content-length, content-range, date"),
+    );
+    headers.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("cross-origin"),
     );
     response
 }

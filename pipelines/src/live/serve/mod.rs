@@ -11,6 +11,7 @@ mod limits;
 mod media;
 mod metrics;
 mod page;
+mod site;
 mod wait;
 
 use super::lock;
@@ -21,20 +22,35 @@ use axum::Router;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use control::Publishers;
-use limits::Limited;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use limits::{Connection, Limited, Most};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// Connections of viewers that are open at once; further ones wait.
-const CONNECTIONS_MAX: usize = 256;
-/// Connections of nginx: one for each publisher and player that it just asks about.
-const CONTROL_CONNECTIONS_MAX: usize = 256;
+/// For viewers. The longest wait for a playlist is well below the patience.
+const VIEWERS: Most = Most {
+    connections: 256,
+    of_one_peer: 128,
+    patience: Duration::from_secs(60),
+};
+/// For nginx: one connection for each publisher and player that it just asks about, and it asks at
+/// once.
+const NGINX: Most = Most {
+    connections: 256,
+    of_one_peer: 256,
+    patience: Duration::from_secs(10),
+};
+/// Largest head of a request, in bytes; as much is held of each connection.
+const HEAD_MAX: usize = 16 * 1024;
 /// Largest body of a request, in bytes.
 const BODY_MAX: usize = 8 * 1024;
 /// For answers that are under way when the server is stopped.
@@ -53,9 +69,18 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Where the playlists are when they are elsewhere, as an address of the web that ends in `/`.
     pub playlist_base: Option<String>,
-    /// Names under which the page may be used, beside addresses and `localhost`. A request that
-    /// changes something is refused under any other name (DNS rebinding).
+    /// Names under which it may be used, beside addresses and `localhost`: those of a web server
+    /// before it. On loopback a request under any other name is refused, and everywhere one that
+    /// changes something: the name may be another site's that points here (DNS rebinding).
     pub names: Vec<String>,
+}
+
+impl Options {
+    /// Whether it is there for others than this machine. Else other sites' pages, which the browser
+    /// of this machine shows, get nothing to read.
+    fn open(&self) -> bool {
+        !self.address.is_loopback() || !self.names.is_empty()
+    }
 }
 
 impl Default for Options {
@@ -137,17 +162,11 @@ impl Server {
             .build()
             .map_err(|e| Failure::new(format!("starting the HTTP server: {e}")))?;
         let tasks = vec![
-            serve(
-                &runtime,
-                listener,
-                CONNECTIONS_MAX,
-                routes(&shared),
-                &shared,
-            )?,
+            serve(&runtime, listener, VIEWERS, routes(&shared), &shared)?,
             serve(
                 &runtime,
                 inner,
-                CONTROL_CONNECTIONS_MAX,
+                NGINX,
                 control::routes(&shared, &token),
                 &shared,
             )?,
@@ -261,35 +280,65 @@ fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {
         })
 }
 
+/// Answers until the server stops. HTTP/1.1 and nothing else: in HTTP/2 one connection is any number
+/// of requests, and the limits count connections.
 fn serve(
     runtime: &Runtime,
     listener: TcpListener,
-    connections: usize,
+    most: Most,
     routes: Router,
     shared: &Arc<Shared>,
 ) -> Result<tokio::task::JoinHandle<()>, Failure> {
     let _inside = runtime.enter();
     let listener = tokio::net::TcpListener::from_std(listener)
         .map_err(|e| Failure::new(format!("starting the HTTP server: {e}")))?;
+    let listener = Limited::new(listener, most);
     let mut stopping = shared.stopping.clone();
-    let served = axum::serve(Limited::new(listener, connections), routes).with_graceful_shutdown(
-        async move {
-            // An error means that the server is gone, which is a reason to stop as well.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        },
-    );
     Ok(runtime.spawn(async move {
-        // It only ends when it is told to.
-        let _ = served.await;
+        let mut open = tokio::task::JoinSet::new();
+        loop {
+            let connection = tokio::select! {
+                connection = listener.accept() => connection,
+                Some(_) = open.join_next() => continue,
+                // An error means that the server is gone, which is a reason to stop as well.
+                _ = stopping.wait_for(|stop| *stop) => break,
+            };
+            open.spawn(converse(connection, routes.clone(), stopping.clone()));
+        }
+        drop(listener);
+        while open.join_next().await.is_some() {}
     }))
+}
+
+/// Answers the requests of one connection; at the stop, the one that is under way.
+async fn converse(connection: Connection, routes: Router, mut stopping: watch::Receiver<bool>) {
+    let talk = http1::Builder::new()
+        .max_buf_size(HEAD_MAX)
+        // A connection has a deadline of its own.
+        .header_read_timeout(None::<Duration>)
+        .serve_connection(TokioIo::new(connection), TowerToHyperService::new(routes));
+    let mut talk = pin!(talk);
+    // An error is the client's: it sent what is no request, or went away.
+    let stop = tokio::select! {
+        _ = talk.as_mut() => false,
+        _ = stopping.wait_for(|stop| *stop) => true,
+    };
+    if stop {
+        talk.as_mut().graceful_shutdown();
+        let _ = talk.await;
+    }
 }
 
 fn routes(shared: &Arc<Shared>) -> Router {
     Router::new()
         .merge(page::routes())
         .merge(api::routes())
-        .merge(media::routes())
+        .merge(media::routes(shared.options.open()))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(shared),
+            site::under_our_name,
+        ))
         .layer(axum::middleware::map_response(careful))
         .with_state(Arc::clone(shared))
 }
@@ -299,11 +348,13 @@ async fn careful(mut response: Response) -> Response {
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
+        // Other sites' pages do not even get it as a picture or a script. Media may say otherwise.
+        ("cross-origin-resource-policy", "same-origin"),
     ] {
-        response.headers_mut().insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
+        response
+            .headers_mut()
+            .entry(HeaderName::from_static(name))
+            .or_insert(HeaderValue::from_static(value));
     }
     response
 }

@@ -1,7 +1,10 @@
-//! Motion-compensated predictions for training: `predict WIDTH HEIGHT SOURCE REFERENCE OUT LAMBDA`
+//! Motion-compensated predictions for training:
+//! `predict WIDTH HEIGHT SOURCE REFERENCE OUT LAMBDA [VECTORS]`
 //!
 //! `SOURCE` and `REFERENCE` hold as many raw 8-bit I420 frames; frame n of `OUT` is what the codec
-//! predicts frame n of `SOURCE` as, from frame n of `REFERENCE`.
+//! predicts frame n of `SOURCE` as, from frame n of `REFERENCE`. `VECTORS` takes x and y (i16,
+//! little endian, quarter luma samples) of each 8x8 luma block of the macroblocks of each frame,
+//! row by row; both are -32768 where a block is not predicted.
 
 use std::{
     fs::File,
@@ -11,16 +14,20 @@ use std::{
 use gstneural_codec::{
     Format, Picture,
     bitstream::Chroma,
-    motion::{Halves, Kernels, Reference, SearchConfig, compensate, search},
+    motion::{BlockMode, Field, Halves, Kernels, Reference, SearchConfig, compensate, search},
 };
 
 type Error = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [width, height, source, reference, out, lambda] = arguments.as_slice() else {
-        return Err("predict WIDTH HEIGHT SOURCE REFERENCE OUT LAMBDA".into());
+    let (Some([width, height, source, reference, out, lambda]), 6..=7) =
+        (arguments.first_chunk(), arguments.len())
+    else {
+        return Err("predict WIDTH HEIGHT SOURCE REFERENCE OUT LAMBDA [VECTORS]".into());
     };
+    let vectors = arguments.get(6).map(File::create).transpose()?;
+    let mut vectors = vectors.map(BufWriter::new);
     let format = Format {
         width: width.parse()?,
         height: height.parse()?,
@@ -49,6 +56,9 @@ fn main() -> Result<(), Error> {
         let halves = Halves::new(&kernels, from, max);
         let height = format.height as usize;
         let field = search(&kernels, luma, &halves, 0, height, &config, None);
+        if let Some(file) = &mut vectors {
+            file.write_all(&vector_bytes(&field))?;
+        }
         let mut predicted = Picture::grey(format);
         for (p, (plane, from)) in predicted
             .planes
@@ -72,5 +82,21 @@ fn main() -> Result<(), Error> {
         out.write_all(&predicted.to_bytes())?;
     }
     out.flush()?;
+    if let Some(file) = &mut vectors {
+        file.flush()?;
+    }
     Ok(())
+}
+
+/// x and y of each 8x8 block.
+fn vector_bytes(field: &Field) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.vectors.len() * 4);
+    for (i, v) in field.vectors.iter().enumerate() {
+        let (x, y) = (i % (2 * field.columns), i / (2 * field.columns));
+        let grey = field.mode(x / 2, y / 2) == BlockMode::Intra;
+        for n in if grey { [i16::MIN; 2] } else { [v.x, v.y] } {
+            bytes.extend(n.to_le_bytes());
+        }
+    }
+    bytes
 }

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{
     CodecError, Format, Picture, Result,
-    bitstream::{AccessUnit, FrameType, Header, ModelHash, Profile, hex},
+    bitstream::{AccessUnit, FrameType, Header, Lists, ModelHash, Profile, hex},
     lossless::{MODEL, SLICE_ROWS, SliceJob, SliceRows, decode_slice, slice_count, slice_rows},
     lossy::{self, Coder, FrameJob, Stages, Synthesiser},
     motion::Reference,
@@ -17,7 +17,7 @@ mod layer;
 pub use layer::Layers;
 
 /// A decoded frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decoded {
     /// The frame.
     pub picture: Picture,
@@ -73,6 +73,30 @@ pub struct Decoder {
     max_samples: u64,
     /// Frames that others may refer to, the last decoded first.
     references: Vec<Known>,
+    /// Memory that is used again.
+    spare: Spare,
+}
+
+impl Known {
+    /// One whose memory is to be filled.
+    fn empty() -> Self {
+        let picture = Picture::default();
+        Self {
+            reference: Reference::new(&picture),
+            picture,
+            number: 0,
+            damaged: Vec::new(),
+            full: None,
+        }
+    }
+}
+
+/// Memory of frames that are no longer needed.
+#[derive(Debug, Default)]
+struct Spare {
+    lists: Lists<'static>,
+    known: Vec<Known>,
+    slices: Vec<Option<(Picture, bool)>>,
 }
 
 impl Decoder {
@@ -122,6 +146,7 @@ impl Decoder {
             layers: Layers::All,
             max_samples: MAX_SAMPLES,
             references: Vec::new(),
+            spare: Spare::default(),
         })
     }
 
@@ -190,7 +215,18 @@ impl Decoder {
     /// of the stream, no keyframe came yet ([`CodecError::NoKeyframe`]), or a synthesiser gives up
     /// ([`CodecError::Device`]). Damage beyond that is told in [`Decoded`].
     pub fn decode(&mut self, bytes: &[u8]) -> Result<Decoded> {
-        let unit = AccessUnit::parse(bytes)?;
+        let mut out = Decoded::default();
+        self.decode_into(bytes, &mut out)?;
+        Ok(out)
+    }
+
+    /// As [`Self::decode`], in the memory of a frame that is no longer needed: lossy frames on one
+    /// thread then take none.
+    ///
+    /// # Errors
+    /// As [`Self::decode`]; what `out` holds then is not said.
+    pub fn decode_into(&mut self, bytes: &[u8], out: &mut Decoded) -> Result<()> {
+        let unit = AccessUnit::parse_into(bytes, std::mem::take(&mut self.spare.lists))?;
         let format = Format::of(&self.header);
         let height = format.height as usize;
         let count = slice_count(height);
@@ -216,33 +252,59 @@ impl Decoder {
         }
         let keyframe = unit.info.frame_type == FrameType::Key;
         let number = unit.info.number;
-        let (mut references, mut damage) = (Vec::new(), Vec::new());
+        let mut references: [Option<&Known>; 2] = [None; 2];
+        // Nothing is known of those that are missing.
+        let mut damage: [Option<&[bool]>; 2] = [None; 2];
         let mut first = None;
-        for distance in unit.info.references.into_iter().filter(|&d| d != 0) {
+        let distances = unit.info.references.into_iter().filter(|&d| d != 0);
+        for (i, distance) in distances.enumerate() {
             let wanted = number.wrapping_add_signed(-i32::from(distance));
             let known = self.references.iter().find(|k| k.number == wanted);
             // The last frame stands in for one that is missing.
             let Some(used) = known.or(self.references.first()) else {
                 return Err(CodecError::NoKeyframe);
             };
-            if references.is_empty() {
+            if i == 0 {
                 first = known;
             }
-            references.push(&used.reference);
-            damage.push(match known {
-                Some(known) => known.damaged.clone(),
-                None => vec![true; count],
-            });
+            if let (Some(reference), Some(damage)) = (references.get_mut(i), damage.get_mut(i)) {
+                *reference = Some(used);
+                *damage = known.map(|k| &k.damaged[..]);
+            }
         }
-        let damaged =
-            |r: usize, rows: Range<usize>| damage.get(r).is_none_or(|d| reach_damage(d, rows));
-        let last = self.references.first();
-        let mut picture = last.map_or_else(|| Picture::grey(format), |k| k.picture.clone());
-        let mut damaged = match self.model.as_deref() {
-            None => self.lossless(&unit, &references, damaged, &mut picture),
-            Some(model) => self.lossy(&unit, model, &references, damaged, &mut picture)?,
+        let damaged = |r: usize, rows: Range<usize>| {
+            let of_reference = damage.get(r).copied().flatten();
+            of_reference.is_none_or(|d| reach_damage(d, rows))
         };
-        let damaged_slices: Vec<usize> = (0..count).filter(|&i| damaged[i]).collect();
+        let Decoded {
+            picture,
+            damaged_slices,
+            damaged_layer_slices,
+            ..
+        } = out;
+        match self.references.first() {
+            Some(last) => picture.copy_from(&last.picture),
+            None => picture.reset(format),
+        }
+        let mut next = self.spare.known.pop().unwrap_or_else(Known::empty);
+        let mut slices = std::mem::take(&mut self.spare.slices);
+        let bad = &mut next.damaged;
+        bad.clear();
+        match self.model.as_deref() {
+            None => {
+                let references: Vec<_> =
+                    references.iter().flatten().map(|k| &k.reference).collect();
+                bad.extend(self.lossless(&unit, &references, damaged, picture));
+            }
+            Some(model) => {
+                let reference = references[0].map(|k| &k.reference);
+                let to = (&mut *picture, &mut *bad);
+                self.lossy(&unit, model, reference, damaged, &mut slices, to)?;
+            }
+        }
+        let damaged = bad;
+        damaged_slices.clear();
+        damaged_slices.extend((0..count).filter(|&i| damaged[i]));
         let mut corrupt = !damaged_slices.is_empty();
         if !corrupt
             && unit
@@ -257,42 +319,43 @@ impl Decoder {
         let wanted = unit.info.layer.filter(|_| self.layers == Layers::All);
         let full = wanted.map(|info| {
             let base = layer::Base {
-                picture: &picture,
-                damaged: &damaged,
+                picture,
+                damaged,
                 reference: first,
             };
             self.layer(&unit, info, &base)
         });
+        let droppable = unit.info.frame_type == FrameType::Droppable;
+        let Spare {
+            lists,
+            known,
+            slices: of_spare,
+        } = &mut self.spare;
+        *lists = Lists::of(unit);
+        *of_spare = slices;
         if keyframe {
-            self.references.clear();
+            known.append(&mut self.references);
         }
-        if unit.info.frame_type != FrameType::Droppable {
-            let known = Known {
-                reference: Reference::new(&picture),
-                picture: picture.clone(),
-                number,
-                damaged,
-                full: full.as_ref().map(layer::Full::new),
-            };
-            self.references.insert(0, known);
-            self.references.truncate(2);
+        if droppable {
+            known.push(next);
+        } else {
+            next.reference.fill(picture);
+            next.picture.copy_from(picture);
+            next.number = number;
+            next.full = full.as_ref().map(layer::Full::new);
+            self.references.insert(0, next);
+            known.extend(self.references.drain(2.min(self.references.len())..));
         }
         let layer = full.is_some();
-        let mut damaged_layer_slices = Vec::new();
+        damaged_layer_slices.clear();
         if let Some((full, damaged)) = full {
-            picture = full;
+            *picture = full;
             damaged_layer_slices.extend((0..count).filter(|&i| damaged[i]));
             corrupt |= !damaged_layer_slices.is_empty();
         }
-        Ok(Decoded {
-            picture,
-            number,
-            keyframe,
-            damaged_slices,
-            layer,
-            damaged_layer_slices,
-            corrupt,
-        })
+        (out.number, out.keyframe) = (number, keyframe);
+        (out.layer, out.corrupt) = (layer, corrupt);
+        Ok(())
     }
 
     /// Decodes lossless slices into `picture`; tells which are damaged.
@@ -328,7 +391,8 @@ impl Decoder {
         results.iter().enumerate().map(put).collect()
     }
 
-    /// Decodes lossy slices into `picture`; tells which are damaged, or rest on what is.
+    /// Decodes lossy slices into a picture; tells which are damaged, or rest on what is. `slices` is
+    /// scratch space.
     ///
     /// # Errors
     /// If the level of the frame is none, and those of a synthesiser.
@@ -336,10 +400,11 @@ impl Decoder {
         &self,
         unit: &AccessUnit<'_>,
         model: &Model,
-        references: &[&Reference],
+        reference: Option<&Reference>,
         damaged: impl Fn(usize, Range<usize>) -> bool + Sync,
-        picture: &mut Picture,
-    ) -> Result<Vec<bool>> {
+        slices: &mut Vec<Option<(Picture, bool)>>,
+        (picture, bad): (&mut Picture, &mut Vec<bool>),
+    ) -> Result<()> {
         let format = Format::of(&self.header);
         let height = format.height as usize;
         let job = FrameJob {
@@ -349,28 +414,27 @@ impl Decoder {
             vq: self.header.profile == Profile::Vq,
             threads: self.threads,
         };
-        let reference = references.first().copied();
         let data = |i: usize| unit.slices.get(i).filter(|s| s.intact).map(|s| s.data);
         if let Some(elsewhere) = self.coder.elsewhere() {
             let coder = &self.coder;
             let found = coder.decode_frame(elsewhere, &job, data, reference, picture)?;
-            let rests_on_damage = |looked_at: Option<Option<Range<usize>>>| match looked_at {
+            bad.extend(found.into_iter().map(|looked_at| match looked_at {
                 Some(looked_at) => looked_at.is_some_and(|rows| damaged(0, rows)),
                 None => true,
-            };
-            return Ok(found.into_iter().map(rests_on_damage).collect());
+            }));
+            return Ok(());
         }
-        let results = parallel::map(unit.slices.len(), self.threads, |i| {
+        parallel::map_into(unit.slices.len(), self.threads, slices, |i| {
             let (rows, looked_at) = self.coder.decode(&job.slice(i), data(i)?, reference).ok()?;
             Some((rows, looked_at.is_some_and(|rows| damaged(0, rows))))
         });
-        let put = |(i, found): (usize, &Option<(Picture, bool)>)| match found {
-            Some((rows, damaged)) => {
-                picture.put_slice(slice_rows(height, i).start, rows);
-                *damaged
+        for (i, found) in slices.drain(..).enumerate() {
+            bad.push(found.as_ref().is_none_or(|f| f.1));
+            if let Some((rows, _)) = found {
+                picture.put_slice(slice_rows(height, i).start, &rows);
+                self.coder.pools().give_picture(rows);
             }
-            None => true,
-        };
-        Ok(results.iter().enumerate().map(put).collect())
+        }
+        Ok(())
     }
 }

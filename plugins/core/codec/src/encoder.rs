@@ -79,15 +79,35 @@ pub struct Encoder {
     since_key: u32,
     force_key: bool,
     /// The last frames that others may refer to, with their numbers, the last one first.
-    references: Vec<(Reference, Halves, u32)>,
+    references: Vec<Known>,
     /// The last of these frames with its layer, if it has one.
     full: Option<layer::Full>,
     /// Vectors of each slice of the last frame.
     hints: Vec<Vec<Field>>,
     coder: Coder,
+    spare: Spare,
     control: Option<Control>,
     /// What frames lately differed from their predictions by; nothing is known after a keyframe.
     usual_cost: Option<u64>,
+}
+
+/// A frame that others may refer to, its luma for the search, and its number.
+type Known = (Reference, Halves, u32);
+
+/// What a lossy slice was coded to, and what the decoder sees.
+type CodedSlice = Result<(Vec<u8>, Picture)>;
+
+/// Memory that is used again for lossy frames.
+#[derive(Debug, Default)]
+struct Spare {
+    known: Vec<Known>,
+    sums: Vec<i32>,
+    /// What the slices of the frame are predicted from.
+    predicted: Vec<Option<Predicted>>,
+    coded: Vec<CodedSlice>,
+    slices: Vec<Vec<u8>>,
+    /// Empty ones.
+    hints: Vec<Vec<Field>>,
 }
 
 /// A coded frame.
@@ -175,6 +195,7 @@ impl Encoder {
             full: None,
             hints: Vec::new(),
             coder: Coder::default(),
+            spare: Spare::default(),
             control,
             usual_cost: None,
         })
@@ -275,27 +296,66 @@ impl Encoder {
         let of_layer = layer.as_ref().map_or(&[][..], |l| &l.slices);
         let unit = info.write_layered(&coded.slices, of_layer)?;
         if coded.frame_type != FrameType::Droppable {
-            let reference = Reference::new(&coded.decoded);
-            if let Some(luma) = reference.planes.first() {
-                let halves = Halves::new(&Kernels::best(), luma, self.config.format.max());
-                self.references.insert(0, (reference, halves, self.number));
-                self.references.truncate(self.config.references.into());
-            }
+            self.refer(&coded.decoded);
             self.full = layer.and_then(|l| l.full(&self.config));
-            self.hints = coded.hints;
+            self.forget_hints();
+            self.hints.extend(coded.hints);
         }
+        // The vectors of lossy frames are still where the frame was predicted.
+        let droppable = coded.frame_type == FrameType::Droppable;
+        let pools = self.coder.pools();
+        for predicted in self.spare.predicted.drain(..).flatten() {
+            pools.give_picture(predicted.picture);
+            if droppable {
+                pools.give_field(predicted.field);
+            } else {
+                let mut fields = self.spare.hints.pop().unwrap_or_default();
+                fields.push(predicted.field);
+                self.hints.push(fields);
+            }
+        }
+        let mut slices = coded.slices;
+        slices.drain(..).for_each(|bytes| pools.give_bytes(bytes));
+        self.spare.slices = slices;
+        pools.give_picture(coded.decoded);
         self.number = self.number.wrapping_add(1);
         self.since_key += 1;
         Ok(unit)
+    }
+
+    /// Lets frames after it refer to a frame.
+    fn refer(&mut self, decoded: &Picture) {
+        let keep = usize::from(self.config.references).saturating_sub(1);
+        let (references, spare) = (&mut self.references, &mut self.spare);
+        spare
+            .known
+            .extend(references.drain(keep.min(references.len())..));
+        let known = spare.known.pop();
+        let (mut reference, mut halves, _) =
+            known.unwrap_or_else(|| (Reference::new(&Picture::default()), Halves::default(), 0));
+        reference.fill(decoded);
+        if let Some(luma) = reference.planes.first() {
+            let max = self.config.format.max();
+            halves.fill(&Kernels::best(), luma, max, &mut spare.sums);
+            references.insert(0, (reference, halves, self.number));
+        }
+    }
+
+    fn forget_hints(&mut self) {
+        for mut fields in self.hints.drain(..) {
+            let pools = self.coder.pools();
+            fields.drain(..).for_each(|f| pools.give_field(f));
+            self.spare.hints.push(fields);
+        }
     }
 
     /// The next frame is a keyframe: nothing before it counts.
     fn begin_group(&mut self) {
         self.since_key = 0;
         self.force_key = false;
-        self.references.clear();
+        self.spare.known.append(&mut self.references);
         self.full = None;
-        self.hints.clear();
+        self.forget_hints();
         self.usual_cost = None;
     }
 
@@ -355,19 +415,20 @@ impl Encoder {
     }
 
     fn lossy(&mut self, lossy: &Lossy, picture: &Picture, mut key: bool) -> Result<Coded> {
-        let mut predicted = if key {
-            None
-        } else {
-            self.predictions(picture, self.search(lossy, key))
-        };
-        if let Some(p) = &predicted {
-            let [inter, intra] = p
-                .iter()
-                .fold([0, 0], |[a, b], p| [a + p.costs[0], b + p.costs[1]]);
+        let mut predicted = std::mem::take(&mut self.spare.predicted);
+        if !key {
+            self.predictions(picture, self.search(lossy, key), &mut predicted);
+        }
+        if !predicted.is_empty() {
+            let costs = predicted.iter().flatten();
+            let [inter, intra] = costs.fold([0, 0], |[a, b], p| [a + p.costs[0], b + p.costs[1]]);
             let new = self.is_new_scene(inter, intra);
             if lossy.scene_cuts && self.since_key >= FEWEST_BETWEEN_CUTS && new {
                 key = true;
-                predicted = None;
+                for p in predicted.drain(..).flatten() {
+                    self.coder.pools().give_picture(p.picture);
+                    self.coder.pools().give_field(p.field);
+                }
                 self.begin_group();
             } else {
                 self.usual_cost = Some(self.usual_cost.map_or(inter, |u| (3 * u + inter) / 4));
@@ -381,17 +442,22 @@ impl Encoder {
         let mut level = self.level(lossy, key);
         let mut tries = 0;
         let coded = loop {
-            let coded = self.at_level(lossy, picture, predicted.as_deref(), level, frame_type)?;
+            let coded = self.at_level(lossy, picture, &predicted, level, frame_type)?;
             tries += 1;
             let fits = self.control.as_ref().is_none_or(|c| c.fits(coded.bits()));
             if fits || level + 1 >= LEVELS || tries >= MAX_TRIES {
                 break coded;
             }
+            for bytes in coded.slices {
+                self.coder.pools().give_bytes(bytes);
+            }
+            self.coder.pools().give_picture(coded.decoded);
             level = (level + 1 + tries as u8).min(LEVELS - 1);
         };
         if let Some(control) = &mut self.control {
             control.coded(key, level, coded.bits());
         }
+        self.spare.predicted = predicted;
         Ok(coded)
     }
 
@@ -438,22 +504,33 @@ impl Encoder {
         }
     }
 
-    fn predictions(&self, picture: &Picture, search: SearchConfig) -> Option<Vec<Predicted>> {
-        let (reference, halves, _) = self.references.first()?;
+    /// What the slices are predicted from; none if there is nothing.
+    fn predictions(
+        &self,
+        picture: &Picture,
+        search: SearchConfig,
+        found: &mut Vec<Option<Predicted>>,
+    ) {
+        let Some((reference, halves, _)) = self.references.first() else {
+            return;
+        };
         let height = self.config.format.height as usize;
-        let found = parallel::map(slice_count(height), self.config.threads, |i| {
+        parallel::map_into(slice_count(height), self.config.threads, found, |i| {
             let hint = self.hints.get(i).and_then(|h| h.first());
             let rows = slice_rows(height, i);
-            lossy::predict(picture, &rows, (reference, halves), &search, hint)
+            let pools = self.coder.pools();
+            lossy::predict(picture, &rows, (reference, halves), &search, hint, pools)
         });
-        found.into_iter().collect()
+        if found.iter().any(Option::is_none) {
+            found.clear();
+        }
     }
 
     fn at_level(
-        &self,
+        &mut self,
         lossy: &Lossy,
         picture: &Picture,
-        predicted: Option<&[Predicted]>,
+        predicted: &[Option<Predicted>],
         level: u8,
         frame_type: FrameType,
     ) -> Result<Coded> {
@@ -466,29 +543,42 @@ impl Encoder {
             vq: lossy.vq,
             threads: self.config.threads,
         };
-        let (mut slices, mut decoded);
         if let Some(elsewhere) = self.coder.elsewhere() {
             let coder = &self.coder;
-            (slices, decoded) = coder.encode_frame(elsewhere, &job, picture, predicted)?;
-        } else {
-            let results = parallel::map(slice_count(height), self.config.threads, |i| {
-                let predicted = predicted.and_then(|p| p.get(i));
-                self.coder.encode(&job.slice(i), picture, predicted)
+            let (slices, decoded) = coder.encode_frame(elsewhere, &job, picture, predicted)?;
+            return Ok(Coded {
+                frame_type,
+                qp: level,
+                slices,
+                decoded,
+                hints: Vec::new(),
             });
-            (slices, decoded) = (Vec::new(), Picture::grey(format));
-            for (i, result) in results.into_iter().enumerate() {
-                let (bytes, rows) = result?;
-                decoded.put_slice(slice_rows(height, i).start, &rows);
-                slices.push(bytes);
-            }
         }
-        let fields = predicted.unwrap_or_default().iter();
+        let mut results = std::mem::take(&mut self.spare.coded);
+        parallel::map_into(
+            slice_count(height),
+            self.config.threads,
+            &mut results,
+            |i| {
+                let predicted = predicted.get(i).and_then(Option::as_ref);
+                self.coder.encode(&job.slice(i), picture, predicted)
+            },
+        );
+        let mut decoded = self.coder.pools().grey(format);
+        let mut slices = std::mem::take(&mut self.spare.slices);
+        for (i, result) in results.drain(..).enumerate() {
+            let (bytes, rows) = result?;
+            decoded.put_slice(slice_rows(height, i).start, &rows);
+            self.coder.pools().give_picture(rows);
+            slices.push(bytes);
+        }
+        self.spare.coded = results;
         Ok(Coded {
             frame_type,
             qp: level,
             slices,
             decoded,
-            hints: fields.map(|p| vec![p.field.clone()]).collect(),
+            hints: Vec::new(),
         })
     }
 }

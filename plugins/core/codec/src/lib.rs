@@ -32,6 +32,7 @@ pub mod motion;
 pub mod nets;
 mod parallel;
 mod picture;
+mod pool;
 pub mod rans;
 
 pub use decoder::{Decoded, Decoder, Layers};

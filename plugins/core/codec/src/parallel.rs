@@ -5,6 +5,21 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+/// As [`map`], into `out`, whose memory is used again. Starting threads takes some.
+pub(crate) fn map_into<T: Send>(
+    n: usize,
+    threads: usize,
+    out: &mut Vec<T>,
+    job: impl Fn(usize) -> T + Sync,
+) {
+    out.clear();
+    if threads <= 1 || n <= 1 {
+        out.extend((0..n).map(job));
+    } else {
+        out.extend(map(n, threads, job));
+    }
+}
+
 /// Calls `job` for 0..n on up to `threads` threads; the results in order, which do not depend on
 /// the number of threads. A job that panics takes the caller down with it.
 pub(crate) fn map<T: Send>(n: usize, threads: usize, job: impl Fn(usize) -> T + Sync) -> Vec<T> {

@@ -127,6 +127,22 @@ impl Format {
     }
 }
 
+impl Default for Picture {
+    /// A picture without planes, for the memory that it will have.
+    fn default() -> Self {
+        let format = Format {
+            width: 0,
+            height: 0,
+            chroma: Chroma::Gray,
+            depth: 8,
+        };
+        Self {
+            format,
+            planes: Vec::new(),
+        }
+    }
+}
+
 /// A frame: one plane, or luma and two of chroma.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -194,11 +210,50 @@ impl Picture {
 
     /// CRC-32 of [`Self::to_bytes`].
     pub fn crc(&self) -> u32 {
-        crc32fast::hash(&self.to_bytes())
+        let mut crc = crc32fast::Hasher::new();
+        let mut bytes = [0; 1024];
+        for samples in self.planes.iter().flat_map(|p| p.samples.chunks(512)) {
+            let n = if self.format.depth == 8 {
+                for (to, &s) in bytes.iter_mut().zip(samples) {
+                    *to = s as u8;
+                }
+                samples.len()
+            } else {
+                for (to, s) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(samples) {
+                    *to = s.to_le_bytes();
+                }
+                2 * samples.len()
+            };
+            crc.update(bytes.get(..n).unwrap_or_default());
+        }
+        crc.finalize()
     }
 }
 
 impl Picture {
+    /// Makes it one of mid-grey in `format`, in the memory that it has.
+    pub(crate) fn reset(&mut self, format: Format) {
+        self.format = format;
+        self.planes
+            .resize_with(format.chroma.planes(), Plane::default);
+        for (p, plane) in self.planes.iter_mut().enumerate() {
+            (plane.width, plane.height) = format.plane_size(p);
+            plane.samples.clear();
+            let count = plane.width * plane.height;
+            plane.samples.resize(count, 1 << (format.depth - 1));
+        }
+    }
+
+    /// Makes it a copy of `other`, in the memory that it has.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.format = other.format;
+        self.planes.resize_with(other.planes.len(), Plane::default);
+        for (to, from) in self.planes.iter_mut().zip(&other.planes) {
+            (to.width, to.height) = (from.width, from.height);
+            to.samples.clone_from(&from.samples);
+        }
+    }
+
     /// Checks that the picture has this format and all its samples, none beyond its depth.
     pub(crate) fn check(&self, format: Format) -> Result<()> {
         let whole = |(p, plane): (usize, &Plane)| {

@@ -183,6 +183,21 @@ pub fn gpu_is_there() -> bool {
     gstneural_cuda::available().is_ok()
 }
 
+/// The GPUs that can be used, each with its compute capability and memory.
+///
+/// # Errors
+/// [`Error::Cuda`] with the reason why there are none.
+pub fn gpus() -> Result<Vec<String>> {
+    (0..gstneural_cuda::Device::count()?)
+        .map(|ordinal| {
+            let device = gstneural_cuda::Device::open(ordinal)?;
+            let (major, minor) = device.compute_capability();
+            let memory = device.memory()?.total >> 20;
+            Ok(format!("{} ({major}.{minor}, {memory} MiB)", device.name()))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -135,6 +135,41 @@ fn metadata_is_found_by_trial() {
     assert!(m.info().overlap >= 3);
 }
 
+/// What decoders leave, made better without being made larger.
+#[test]
+fn a_network_of_scale_1_keeps_the_size_and_the_chroma() {
+    let model = load(
+        &Builder::new(&[-1, 1, -2, -3], &[-1, 1, -2, -3])
+            .conv("input", "a", [8, 1, 3, 3], 1, 0.5)
+            .op("Relu", &["a"], "b")
+            .conv("b", "output", [1, 8, 3, 3], 1, 0.3),
+    );
+    let info = model.info();
+    assert_eq!((info.scale, info.overlap), (1, 2));
+    for format in [PixelFormat::I420, PixelFormat::I42010Le] {
+        let input = noise(format, 70, 46, 3);
+        let whole = run(&model, &options(Tile::Whole), &input.as_ref());
+        let tiled = run(&model, &options(Tile::Size(16)), &input.as_ref());
+        assert!(difference(&whole, &tiled) <= 1);
+        let (a, b) = (input.as_ref(), whole.as_ref());
+        for c in 1..3 {
+            for y in 0..23 {
+                for x in 0..35 {
+                    assert_eq!(
+                        a.component(c).get(x, y),
+                        b.component(c).get(x, y),
+                        "chroma {c} at {x}, {y}"
+                    );
+                }
+            }
+        }
+        assert!(
+            difference(&input, &whole) > 0,
+            "luma goes through the network"
+        );
+    }
+}
+
 #[test]
 fn tiles_equal_the_whole_frame() {
     for (builder, format) in [

@@ -34,7 +34,7 @@ mod testing;
 mod tiles;
 mod upscaler;
 
-pub use device::{Device, Precision, Processor, gpu_is_there};
+pub use device::{Device, Precision, Processor, gpu_is_there, gpus};
 pub use engine::{Engine, Item, Mode, Options, Previous, Report, Tile};
 pub use error::{Error, Result};
 pub use info::{Blend, Channels, Declared, KEYS, MAX_SCALE, sidecar};

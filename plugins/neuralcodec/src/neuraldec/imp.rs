@@ -219,7 +219,11 @@ impl VideoDecoderImpl for NeuralDec {
                     frame.set_flags(VideoCodecFrameFlags::CORRUPTED);
                     self.damaged(&frame, &why)?;
                 }
-                self.show(frame, picture)
+                let result = self.show(frame, &picture);
+                if let Some(stream) = &mut lock(&self.state).stream {
+                    stream.shown(picture);
+                }
+                result
             }
             Outcome::Nothing(why) => {
                 self.damaged(&frame, &why)?;
@@ -309,8 +313,9 @@ impl NeuralDec {
                     .into(),
             );
         };
-        match stream.decoder.decode(unit) {
-            Ok(decoded) => {
+        let mut decoded = std::mem::take(&mut stream.spare);
+        match stream.decoder.decode_into(unit, &mut decoded) {
+            Ok(()) => {
                 let number = decoded.number;
                 // No profile changes the order of frames: one that comes late is shown at a time
                 // that is not its own.
@@ -335,13 +340,14 @@ impl NeuralDec {
                     // A damaged one is asked for again.
                     stream.asked = false;
                 }
-                stream.last = Some(decoded.picture.clone());
-                Outcome::Show(decoded.picture, damage)
+                let picture = std::mem::take(&mut decoded.picture);
+                stream.spare = decoded;
+                Outcome::Show(picture, damage)
             }
             Err(CodecError::NoKeyframe) => Outcome::TooEarly,
             Err(e @ CodecError::Device(_)) => Outcome::Failed(e.to_string()),
-            Err(e) => match &stream.last {
-                Some(last) => Outcome::Show(last.clone(), Some(e.to_string())),
+            Err(e) => match stream.last.take() {
+                Some(last) => Outcome::Show(last, Some(e.to_string())),
                 None => Outcome::Nothing(e.to_string()),
             },
         }
@@ -375,7 +381,7 @@ impl NeuralDec {
     fn show(
         &self,
         mut frame: VideoCodecFrame,
-        picture: Picture,
+        picture: &Picture,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let obj = self.obj();
         obj.allocate_output_frame(&mut frame, None)?;
@@ -389,7 +395,7 @@ impl NeuralDec {
             if corrupt {
                 buffer.set_flags(gst::BufferFlags::CORRUPTED);
             }
-            pictures::write(&picture, buffer, &info)
+            pictures::write(picture, buffer, &info)
         });
         if written.is_none() {
             gst::element_imp_error!(

@@ -1,7 +1,7 @@
 //! A stream that is being decoded: what it is, and what its frames are to GStreamer.
 
 use gst_video::VideoInfo;
-use gstneural_codec::{Decoder, Format, Picture, bitstream::hex};
+use gstneural_codec::{Decoded, Decoder, Format, Picture, bitstream::hex};
 
 use crate::{
     coding::UsedGpu,
@@ -23,6 +23,8 @@ pub(super) struct Stream {
     pub info: VideoInfo,
     /// The last picture, which stands in for one that cannot be decoded.
     pub last: Option<Picture>,
+    /// The memory of the frame before it, for the next one.
+    pub spare: Decoded,
     /// The number of the last frame since a keyframe.
     pub last_number: Option<u32>,
     /// Whether a keyframe has been asked for since the last one.
@@ -30,6 +32,13 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Keeps the picture that was shown.
+    pub fn shown(&mut self, picture: Picture) {
+        if let Some(before) = self.last.replace(picture) {
+            self.spare.picture = before;
+        }
+    }
+
     /// `input` is what the container says, which goes before the stream where it knows more.
     ///
     /// # Errors
@@ -84,6 +93,7 @@ impl Stream {
             caps,
             info,
             last: None,
+            spare: Decoded::default(),
             last_number: None,
             asked: false,
         })

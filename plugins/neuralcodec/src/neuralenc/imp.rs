@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex};
 use gst::{glib, subclass::prelude::*};
 use gst_video::{VideoCodecFrameFlags, VideoInfo, prelude::*, subclass::prelude::*};
 use gstneural_codec::{
-    Encoder, Format,
+    Encoder, Format, Picture,
     bitstream::{FrameType, Header, VERSION, frame_type},
 };
 
@@ -34,6 +34,8 @@ struct State {
     gpu: UsedGpu,
     info: VideoInfo,
     format: Format,
+    /// The last frame, for its memory.
+    picture: Picture,
 }
 
 /// The element's instance.
@@ -192,6 +194,7 @@ impl VideoEncoderImpl for NeuralEnc {
             gpu,
             info: info.clone(),
             format,
+            picture: Picture::default(),
         });
         let obj = self.obj();
         let output = obj
@@ -224,8 +227,9 @@ impl VideoEncoderImpl for NeuralEnc {
             if frame.flags().contains(VideoCodecFrameFlags::FORCE_KEYFRAME) {
                 state.encoder.force_keyframe();
             }
-            match pictures::read(&input, &state.info, state.format) {
-                Some(picture) => state.encoder.encode(&picture).map_err(|e| e.to_string()),
+            let picture = &mut state.picture;
+            match pictures::read(&input, &state.info, state.format, picture) {
+                Some(()) => state.encoder.encode(picture).map_err(|e| e.to_string()),
                 None => Err(format!(
                     "frame {} cannot be read as {}",
                     frame.system_frame_number(),

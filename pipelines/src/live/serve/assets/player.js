@@ -9,7 +9,9 @@
 
   const at = (id) => document.getElementById(id);
   const video = at('video');
-  const player = { hls: null, video };
+  // What hls.js complained of last, for whoever looks into it with the browser's tools.
+  const ERRORS_KEPT = 50;
+  const player = { hls: null, video, errors: [] };
   window.player = player;
 
   let streams = [];
@@ -91,6 +93,8 @@
   }
 
   function failed(hls, data) {
+    player.errors.push({ type: data.type, details: data.details, fatal: data.fatal });
+    if (player.errors.length > ERRORS_KEPT) player.errors.shift();
     if (!data.fatal || hls !== player.hls) return;
     const now = performance.now();
     recoveries = recoveries.filter((t) => now - t < 20000);

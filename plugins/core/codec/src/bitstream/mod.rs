@@ -9,6 +9,7 @@ pub use bytes::Reader;
 pub use header::{
     Chroma, Colour, HEADER_BYTES, Header, MAX_SIDE, ModelHash, Profile, VERSION, hex,
 };
+pub(crate) use unit::Lists;
 pub use unit::{
     AccessUnit, FrameType, LayerInfo, LayerSlice, MAX_QP, MAX_SLICES, Slice, UnitInfo, frame_type,
     without_layer,

@@ -187,6 +187,11 @@ impl<'a> AccessUnit<'a> {
     /// If the head is damaged: [`CodecError::Truncated`], [`CodecError::Checksum`],
     /// [`CodecError::Field`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        Self::parse_into(bytes, Lists::default())
+    }
+
+    /// As [`Self::parse`], in the memory of another unit's lists.
+    pub(crate) fn parse_into(bytes: &'a [u8], lists: Lists<'a>) -> Result<Self> {
         let mut r = Reader::new(bytes, "access unit");
         let [mark, frame_type, qp, flags] = r.array()?;
         let bad = |what, value: u64| CodecError::Field { what, value };
@@ -254,7 +259,11 @@ impl<'a> AccessUnit<'a> {
             let data = r.take(length.min(r.rest().len()))?;
             Ok((data, (data.len() == length).then_some(crc)))
         };
-        let mut slices = Vec::with_capacity(count);
+        let Lists {
+            mut slices,
+            mut layer,
+        } = lists;
+        slices.reserve_exact(count);
         for _ in 0..count {
             let (data, crc) = next(&mut index)?;
             slices.push(Slice {
@@ -262,7 +271,6 @@ impl<'a> AccessUnit<'a> {
                 intact: crc == Some(crc32fast::hash(data)),
             });
         }
-        let mut layer = Vec::new();
         if let Some(mut index) = layer_index {
             layer.reserve_exact(count);
             for _ in 0..count {
@@ -276,6 +284,39 @@ impl<'a> AccessUnit<'a> {
             slices,
             layer,
         })
+    }
+}
+
+/// Empty lists of slices, for the memory that they have.
+#[derive(Debug, Default)]
+pub(crate) struct Lists<'a> {
+    slices: Vec<Slice<'a>>,
+    layer: Vec<LayerSlice<'a>>,
+}
+
+impl Lists<'_> {
+    /// The lists of a unit that is no longer needed, for one that lives elsewhere: collecting what
+    /// no item is in keeps the memory.
+    pub(crate) fn of(unit: AccessUnit<'_>) -> Lists<'static> {
+        let AccessUnit {
+            mut slices,
+            mut layer,
+            ..
+        } = unit;
+        slices.clear();
+        layer.clear();
+        let nothing: Slice<'static> = Slice {
+            data: &[],
+            intact: false,
+        };
+        let no_layer: LayerSlice<'static> = LayerSlice {
+            data: &[],
+            crc: None,
+        };
+        Lists {
+            slices: slices.into_iter().map(|_| nothing.clone()).collect(),
+            layer: layer.into_iter().map(|_| no_layer.clone()).collect(),
+        }
     }
 }
 

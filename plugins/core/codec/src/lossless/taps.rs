@@ -54,9 +54,9 @@ const AROUND: [(isize, isize); 9] = [
     (-1, -1),
 ];
 
-/// The taps of plane `p` with `references` references, and perhaps a lossy picture: the first two are those to the left of the
-/// sample, which only exist one by one; the last of the samples (the base) gets what is missing to
-/// a sum of 1.
+/// The taps of plane `p` with `references` references, and perhaps a lossy picture: the first two are
+/// those to the left of the sample, which only exist one by one; the last of the samples (the base)
+/// gets what is missing to a sum of 1.
 #[derive(Debug, Clone)]
 pub(crate) struct Taps {
     pub(crate) list: Vec<Tap>,

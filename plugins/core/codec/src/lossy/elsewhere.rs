@@ -265,6 +265,9 @@ impl Coder {
             self.with(|w| {
                 let (prediction, reached) = self.read(&slice, nets, data, reference, w).ok()?;
                 part.put(&slice, w, prediction.as_ref());
+                if let Some(prediction) = prediction {
+                    self.pools().give_picture(prediction);
+                }
                 Some(reached)
             })
         });
@@ -287,14 +290,14 @@ impl Coder {
         elsewhere: &Elsewhere,
         job: &FrameJob<'_>,
         picture: &Picture,
-        predicted: Option<&[Predicted]>,
+        predicted: &[Option<Predicted>],
     ) -> Result<(Vec<Vec<u8>>, Picture)> {
-        let kind = kind_of(predicted.is_some());
+        let kind = kind_of(!predicted.is_empty());
         let nets = job.model.decoder(kind)?;
         let buffers = &mut *lock(&elsewhere.buffers);
-        let parts = Elsewhere::parts(buffers, job, nets, predicted.is_some());
+        let parts = Elsewhere::parts(buffers, job, nets, !predicted.is_empty());
         let slices = parallel::map(parts.len(), job.threads, |i| {
-            let (slice, predicted) = (job.slice(i), predicted.and_then(|p| p.get(i)));
+            let (slice, predicted) = (job.slice(i), predicted.get(i).and_then(Option::as_ref));
             self.with(|w| {
                 let bytes = self.write(&slice, picture, predicted, w)?;
                 if let Some(part) = parts.get(i) {

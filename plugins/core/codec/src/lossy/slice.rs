@@ -10,12 +10,14 @@ use super::{
 use crate::{
     Format, Picture, Plane, Result,
     motion::{
-        BLOCK, Field, Halves, Kernels as MotionKernels, Reference, SearchConfig, compensate, search,
+        BLOCK, Field, FieldScratch, Halves, Kernels as MotionKernels, Reference, SearchConfig,
+        compensate, search_into,
     },
     nets::{
         AnalysisWorkspace, BAND_ROWS, DecoderNets, EncoderNets, HYPER, HyperAnalysisWorkspace,
         HyperWorkspace, Kernels, Kind, LatentInput, Latents, Level, Model, SynthesisWorkspace,
     },
+    pool::Pool,
     rans::{Decoder, Encoder, TableSet},
 };
 
@@ -32,6 +34,7 @@ pub(super) struct Workspace {
     index: Vec<u8>,
     mean: Vec<i16>,
     pub(super) symbols: Encoder,
+    pub(super) fields: FieldScratch,
     /// Of a group: latents before they are quantised, and after.
     wanted: Vec<i32>,
     part: Vec<i16>,
@@ -55,6 +58,46 @@ pub(crate) struct Coder {
     /// Where whole frames are synthesised, if not here.
     pub(super) elsewhere: Option<Elsewhere>,
     pub(super) clock: Option<Clock>,
+    pools: Pools,
+}
+
+/// What comes out of the coder and is given back to it when it has been used.
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    pictures: Pool<Picture>,
+    fields: Pool<Field>,
+    bytes: Pool<Vec<u8>>,
+}
+
+impl Pools {
+    /// A grey picture.
+    pub(crate) fn grey(&self, format: Format) -> Picture {
+        let Some(mut picture) = self.pictures.take() else {
+            return Picture::grey(format);
+        };
+        picture.reset(format);
+        picture
+    }
+
+    /// Bytes for a slice.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.bytes.take().unwrap_or_default()
+    }
+
+    /// Takes a picture back.
+    pub(crate) fn give_picture(&self, picture: Picture) {
+        self.pictures.give(picture);
+    }
+
+    /// Takes a field back.
+    pub(crate) fn give_field(&self, field: Field) {
+        self.fields.give(field);
+    }
+
+    /// Takes the bytes of a slice back.
+    pub(crate) fn give_bytes(&self, bytes: Vec<u8>) {
+        self.bytes.give(bytes);
+    }
 }
 
 impl Default for Coder {
@@ -64,6 +107,7 @@ impl Default for Coder {
             idle: Mutex::new(Vec::new()),
             elsewhere: None,
             clock: None,
+            pools: Pools::default(),
         }
     }
 }
@@ -88,22 +132,19 @@ pub(crate) fn slice_format(format: Format, rows: &Range<usize>) -> Format {
 }
 
 /// The rows of a slice as a picture of their own.
-pub(crate) fn cut(picture: &Picture, rows: &Range<usize>) -> Picture {
+pub(crate) fn cut(picture: &Picture, rows: &Range<usize>, pools: &Pools) -> Picture {
     let format = slice_format(picture.format, rows);
-    let planes = picture.planes.iter().enumerate().map(|(p, plane)| {
-        let (width, height) = format.plane_size(p);
+    let mut out = pools.grey(format);
+    for (p, (to, plane)) in out.planes.iter_mut().zip(&picture.planes).enumerate() {
         let top = top_of(format, p, rows);
-        let samples = plane.samples.get(top * width..(top + height) * width);
-        Plane {
-            width,
-            height,
-            samples: samples.unwrap_or_default().to_vec(),
+        let samples = plane
+            .samples
+            .get(top * to.width..(top + to.height) * to.width);
+        if let Some(samples) = samples.filter(|s| s.len() == to.samples.len()) {
+            to.samples.copy_from_slice(samples);
         }
-    });
-    Picture {
-        format,
-        planes: planes.collect(),
     }
+    out
 }
 
 /// First row of a slice in plane `p`.
@@ -118,9 +159,10 @@ pub(super) fn compensated(
     rows: &Range<usize>,
     field: &Field,
     from: &Reference,
+    pools: &Pools,
 ) -> Picture {
     let kernels = MotionKernels::best();
-    let mut out = Picture::grey(slice_format(format, rows));
+    let mut out = pools.grey(slice_format(format, rows));
     for (p, (plane, from)) in out.planes.iter_mut().zip(&from.planes).enumerate() {
         let shifts = if p == 0 {
             (0, 0)
@@ -148,11 +190,14 @@ pub(crate) fn predict(
     (reference, halves): (&Reference, &Halves),
     config: &SearchConfig,
     hint: Option<&Field>,
+    pools: &Pools,
 ) -> Option<Predicted> {
     let luma = picture.planes.first()?;
     let kernels = MotionKernels::best();
-    let field = search(&kernels, luma, halves, rows.start, rows.len(), config, hint);
-    let predicted = compensated(picture.format, rows, &field, reference);
+    let mut field = pools.fields.take().unwrap_or_default();
+    let range = rows.clone();
+    search_into(&kernels, luma, halves, range, config, hint, &mut field);
+    let predicted = compensated(picture.format, rows, &field, reference, pools);
     let costs = costs(luma, rows, predicted.planes.first()?);
     Some(Predicted {
         field,
@@ -218,6 +263,11 @@ impl SliceJob<'_> {
 }
 
 impl Coder {
+    /// Where what comes out is given back to.
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Workspace) -> T) -> T {
         let lock = || self.idle.lock().unwrap_or_else(|e| e.into_inner());
         let mut workspace = lock().pop().unwrap_or_default();
@@ -254,14 +304,16 @@ impl Coder {
         }
         let kind = kind_of(predicted.is_some());
         let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
-        let source = cut(picture, &job.rows);
+        let source = cut(picture, &job.rows, &self.pools);
         let prediction = predicted.map(|p| &p.picture);
         let tables = TableSet::laplace();
         w.symbols.clear();
         if let Some(p) = predicted {
-            p.field.write(&mut w.symbols, tables);
+            p.field.write_with(&mut w.symbols, tables, &mut w.fields);
         }
-        self.analyse(job, nets, analysis, &source, prediction, w)?;
+        let analysed = self.analyse(job, nets, analysis, &source, prediction, w);
+        self.pools.give_picture(source);
+        analysed?;
         self.hyper_analyse(job, nets, analysis, w)?;
         let scales = nets.hyper_indices(job.level);
         latents::write_hyper(&mut w.symbols, tables, scales, &w.z);
@@ -278,7 +330,9 @@ impl Coder {
             latents::choose(tables, spread, &w.wanted, steps, &mut w.part);
             latents::write(&mut w.symbols, tables, &w.index, &w.mean, &w.part);
         })?;
-        w.symbols.finish(tables)
+        let mut bytes = self.pools.bytes();
+        w.symbols.finish_into(tables, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Analysis: leaves latents in `w`.
@@ -370,7 +424,7 @@ impl Coder {
         prediction: Option<&Picture>,
         w: &mut Workspace,
     ) -> Result<Picture> {
-        let mut out = Picture::grey(slice_format(job.format, &job.rows));
+        let mut out = self.pools.grey(slice_format(job.format, &job.rows));
         let (k, level, to) = (&self.kernels, job.level, &mut w.synthesis);
         let latents = if job.vq {
             LatentInput::Whole(&w.latents.y)
@@ -396,8 +450,11 @@ impl Coder {
         let nets = job.model.decoder(kind_of(reference.is_some()))?;
         self.with(|w| {
             let (prediction, looked_at) = self.read(job, nets, bytes, reference, w)?;
-            let picture = self.synthesise(job, nets, prediction.as_ref(), w)?;
-            Ok((picture, looked_at))
+            let picture = self.synthesise(job, nets, prediction.as_ref(), w);
+            if let Some(prediction) = prediction {
+                self.pools.give_picture(prediction);
+            }
+            Ok((picture?, looked_at))
         })
     }
 
@@ -419,13 +476,16 @@ impl Coder {
         let (mut prediction, mut looked_at) = (None, None);
         if let Some(reference) = reference {
             let (width, height) = (job.format.width as usize, job.format.height as usize);
-            let field = self.timed(Stage::Entropy, || {
-                Field::read(&mut d, tables, width, job.rows.len())
+            let mut field = self.pools.fields.take().unwrap_or_default();
+            self.timed(Stage::Entropy, || {
+                field.read_into(&mut d, tables, width, job.rows.len())
             })?;
             looked_at = Some(field.rows_reached(job.rows.clone(), height));
+            let pools = &self.pools;
             prediction = Some(self.timed(Stage::Motion, || {
-                compensated(job.format, &job.rows, &field, reference)
+                compensated(job.format, &job.rows, &field, reference, pools)
             }));
+            self.pools.give_field(field);
         }
         self.timed(Stage::Entropy, || {
             if job.vq {

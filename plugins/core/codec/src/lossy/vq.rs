@@ -22,14 +22,17 @@ impl Coder {
         let kind = kind_of(predicted.is_some());
         let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
         let codebooks = job.model.codebooks(kind)?;
-        let source = cut(picture, &job.rows);
+        let source = cut(picture, &job.rows, self.pools());
         let prediction = predicted.map(|p| &p.picture);
         w.symbols.clear();
         if let Some(p) = predicted {
-            p.field.write(&mut w.symbols, TableSet::laplace());
+            p.field
+                .write_with(&mut w.symbols, TableSet::laplace(), &mut w.fields);
         }
         let first = w.symbols.len();
-        self.analyse(job, nets, analysis, &source, prediction, w)?;
+        let analysed = self.analyse(job, nets, analysis, &source, prediction, w);
+        self.pools().give_picture(source);
+        analysed?;
         let Workspace {
             y,
             latents,
@@ -46,7 +49,10 @@ impl Coder {
             );
             choose(&self.kernels, codebooks, part, wanted, symbols, sum)
         });
-        symbols.finish_both(TableSet::laplace(), first, codebooks.tables())
+        let mut bytes = self.pools().bytes();
+        let (tables, others) = (TableSet::laplace(), codebooks.tables());
+        symbols.finish_both_into(tables, first, others, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Decodes a slice from where its code vectors begin to its latents, which it leaves in `w`.

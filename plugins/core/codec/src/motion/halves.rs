@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Whole samples, half positions between columns, between rows, and between both.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Halves {
     planes: [PaddedPlane; 4],
 }
@@ -41,11 +41,27 @@ const PAIRS: [[(usize, usize, usize); 2]; 16] = {
 impl Halves {
     /// Filters a plane whose greatest value is `max`.
     pub fn new(kernels: &Kernels, plane: &PaddedPlane, max: u16) -> Self {
-        let mut planes = std::array::from_fn(|_| plane.clone());
+        let mut out = Self::default();
+        out.fill(kernels, plane, max, &mut Vec::new());
+        out
+    }
+
+    /// Filters a plane in the memory that is there. `sums` is scratch space.
+    pub(crate) fn fill(
+        &mut self,
+        kernels: &Kernels,
+        plane: &PaddedPlane,
+        max: u16,
+        sums: &mut Vec<i32>,
+    ) {
+        for to in &mut self.planes {
+            to.copy_from(plane);
+        }
         let stride = plane.stride;
         let rows = plane.height + 2 * super::PADDING;
-        let mut sums = vec![0i32; stride * rows];
-        let [_, across, down, both] = &mut planes;
+        sums.clear();
+        sums.resize(stride * rows, 0);
+        let [_, across, down, both] = &mut self.planes;
         let samples = &plane.samples;
         for y in 0..rows {
             let at = y * stride;
@@ -66,7 +82,6 @@ impl Halves {
             let out = &mut both.samples[at..at + stride];
             (kernels.half_sums)([row(0), row(1), row(2), row(3), row(4), row(5)], out, max);
         }
-        Self { planes }
     }
 
     /// Sum of absolute differences of a block (rows of [`BLOCK`]) at (`x`, `y`) and this picture

@@ -16,7 +16,9 @@ mod vectors;
 pub use compensate::{Kernels, compensate, compensate_block};
 pub use halves::Halves;
 pub use reference::{PADDING, PaddedPlane, Reference};
+pub(crate) use search::search_into;
 pub use search::{SearchConfig, search};
+pub(crate) use vectors::FieldScratch;
 pub use vectors::{BlockMode, Field, MAX_VECTOR, Vector};
 
 /// Luma rows and columns of a macroblock.

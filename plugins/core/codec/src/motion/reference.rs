@@ -21,9 +21,18 @@ pub struct PaddedPlane {
 impl PaddedPlane {
     /// Pads a plane.
     pub fn new(plane: &Plane) -> Self {
+        let mut out = Self::default();
+        out.fill(plane);
+        out
+    }
+
+    /// Pads a plane in the memory that is there.
+    fn fill(&mut self, plane: &Plane) {
         let (width, height) = (plane.width, plane.height);
         let stride = width + 2 * PADDING;
-        let mut samples = Vec::with_capacity(stride * (height + 2 * PADDING));
+        let mut samples = std::mem::take(&mut self.samples);
+        samples.clear();
+        samples.reserve_exact(stride * (height + 2 * PADDING));
         for y in 0..height + 2 * PADDING {
             let row = plane.row(y.saturating_sub(PADDING).min(height.saturating_sub(1)));
             let (first, last) = (row.first().copied(), row.last().copied());
@@ -31,12 +40,19 @@ impl PaddedPlane {
             samples.extend_from_slice(row);
             samples.extend([last.unwrap_or(0); PADDING]);
         }
-        Self {
+        *self = Self {
             width,
             height,
             stride,
             samples,
-        }
+        };
+    }
+
+    /// Makes it a copy of `other`, in the memory that is there.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        (self.width, self.height) = (other.width, other.height);
+        self.stride = other.stride;
+        self.samples.clone_from(&other.samples);
     }
 
     /// Where the block of up to 16x16 samples at (`x`, `y`) begins, clamped so that the block and
@@ -63,6 +79,16 @@ impl Reference {
         Self {
             format: picture.format,
             planes,
+        }
+    }
+
+    /// Pads all planes of a picture in the memory that is there.
+    pub(crate) fn fill(&mut self, picture: &Picture) {
+        self.format = picture.format;
+        self.planes
+            .resize_with(picture.planes.len(), PaddedPlane::default);
+        for (to, plane) in self.planes.iter_mut().zip(&picture.planes) {
+            to.fill(plane);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Motion search: predictors, a hexagon on whole samples, then half and quarter samples.
 
+use std::ops::Range;
+
 use super::{BLOCK, BlockMode, Field, Halves, Kernels, MAX_VECTOR, Vector, compensate::Block};
 use crate::Plane;
 
@@ -35,6 +37,9 @@ struct Job<'a> {
     size: usize,
     predicted: Vector,
 }
+
+/// Vectors that a search begins at, at most.
+const MAX_STARTS: usize = 8;
 
 impl Job<'_> {
     fn cost(&self, v: Vector) -> u32 {
@@ -82,12 +87,15 @@ impl Job<'_> {
             (1, 1),
         ];
         let mut best = (u32::MAX, Vector::default());
-        let mut tried = Vec::with_capacity(2 * starts.len());
-        for &v in starts {
+        // Two for each start.
+        let mut tried = [Vector::default(); 2 * MAX_STARTS];
+        let mut count = 0;
+        for &v in starts.iter().take(MAX_STARTS) {
             let whole = rounded(v);
             for v in [v, whole] {
-                if !tried.contains(&v) {
-                    tried.push(v);
+                if !tried[..count].contains(&v) {
+                    tried[count] = v;
+                    count += 1;
                     let cost = self.cost(v);
                     if cost < best.0 {
                         best = (cost, v);
@@ -138,7 +146,24 @@ pub fn search(
     config: &SearchConfig,
     hint: Option<&Field>,
 ) -> Field {
-    let mut field = Field::still(plane.width, height);
+    let mut field = Field::default();
+    let range = top..top + height;
+    search_into(kernels, plane, reference, range, config, hint, &mut field);
+    field
+}
+
+/// As [`search`], of luma rows `range`, into a field whose memory is used again.
+pub(crate) fn search_into(
+    kernels: &Kernels,
+    plane: &Plane,
+    reference: &Halves,
+    range: Range<usize>,
+    config: &SearchConfig,
+    hint: Option<&Field>,
+    field: &mut Field,
+) {
+    let top = range.start;
+    field.reset(plane.width, range.len());
     for by in 0..field.rows {
         for bx in 0..field.columns {
             let (x, y) = (bx * BLOCK, top + by * BLOCK);
@@ -158,20 +183,17 @@ pub fn search(
                     (2 * by).checked_add_signed(dy)?,
                 )
             };
-            let mut starts = vec![job.predicted, Vector::default()];
-            starts.extend(
-                [(-1, 0), (0, -1), (2, -1)]
-                    .iter()
-                    .filter_map(|&(x, y)| at(&field, x, y)),
-            );
-            if let Some(h) = hint {
-                starts.extend(
-                    [(0, 0), (2, 0), (0, 2)]
-                        .iter()
-                        .filter_map(|&(x, y)| at(h, x, y)),
-                );
+            let around = [(-1, 0), (0, -1), (2, -1)];
+            let around = around.into_iter().filter_map(|(x, y)| at(field, x, y));
+            let hinted = [(0, 0), (2, 0), (0, 2)].into_iter();
+            let hinted = hinted.filter_map(|(x, y)| at(hint?, x, y));
+            let all = [job.predicted, Vector::default()].into_iter();
+            let (mut starts, mut count) = ([Vector::default(); MAX_STARTS], 0);
+            for (to, v) in starts.iter_mut().zip(all.chain(around).chain(hinted)) {
+                *to = v;
+                count += 1;
             }
-            let (cost, v) = job.run(&starts);
+            let (cost, v) = job.run(&starts[..count]);
             let one = if v == job.predicted {
                 BlockMode::Skip
             } else {
@@ -197,7 +219,6 @@ pub fn search(
             }
         }
     }
-    field
 }
 
 /// The block at (`x`, `y`), edges repeated.

@@ -131,16 +131,43 @@ impl Field {
         }
     }
 
+    /// Makes it a field without motion for `width` x `height` luma samples, in the memory that is
+    /// there.
+    pub(crate) fn reset(&mut self, width: usize, height: usize) {
+        (self.columns, self.rows) = (width.div_ceil(BLOCK), height.div_ceil(BLOCK));
+        let count = self.columns * self.rows;
+        self.modes.clear();
+        self.modes.resize(count, BlockMode::Skip);
+        self.vectors.clear();
+        self.vectors.resize(4 * count, Vector::default());
+    }
+
     /// Codes the field. Tables for modes and differences are chosen among `tables` and written in
     /// front.
     pub fn write(&self, out: &mut Encoder, tables: &TableSet) {
-        let (mut modes, mut differences) = (Vec::new(), Vec::new());
-        let mut walk = Field::still(self.columns * BLOCK, self.rows * BLOCK);
-        self.visit(&mut walk, &mut modes, &mut differences);
+        self.write_with(out, tables, &mut FieldScratch::default());
+    }
+
+    /// As [`Self::write`], with scratch space that is used again.
+    pub(crate) fn write_with(
+        &self,
+        out: &mut Encoder,
+        tables: &TableSet,
+        scratch: &mut FieldScratch,
+    ) {
+        let FieldScratch {
+            walk,
+            modes,
+            differences,
+        } = scratch;
+        modes.clear();
+        differences.clear();
+        walk.reset(self.columns * BLOCK, self.rows * BLOCK);
+        self.visit(walk, modes, differences);
         let mode_table = out.put_choice(tables, modes.iter().copied());
         let table = out.put_choice(tables, differences.iter().flat_map(|d| *d));
-        let mut differences = differences.into_iter();
-        for mode in modes {
+        let mut differences = differences.iter().copied();
+        for &mode in &*modes {
             out.put_signed(tables, mode_table, mode);
             let count = match mode {
                 1 => 1,
@@ -197,7 +224,21 @@ impl Field {
         width: usize,
         height: usize,
     ) -> Result<Self> {
-        let mut field = Self::still(width, height);
+        let mut field = Self::default();
+        field.read_into(d, tables, width, height)?;
+        Ok(field)
+    }
+
+    /// As [`Self::read`], in the memory that is there.
+    pub(crate) fn read_into(
+        &mut self,
+        d: &mut Decoder<'_>,
+        tables: &TableSet,
+        width: usize,
+        height: usize,
+    ) -> Result<()> {
+        let field = self;
+        field.reset(width, height);
         let mode_table = d.get_choice(tables)?;
         let table = d.get_choice(tables)?;
         let vector = |d: &mut Decoder<'_>, p: Vector| -> Result<Vector> {
@@ -255,8 +296,16 @@ impl Field {
                 }
             }
         }
-        Ok(field)
+        Ok(())
     }
+}
+
+/// Scratch space of [`Field::write_with`].
+#[derive(Debug, Default)]
+pub(crate) struct FieldScratch {
+    walk: Field,
+    modes: Vec<i32>,
+    differences: Vec<[i32; 2]>,
 }
 
 fn mode_value(mode: BlockMode) -> i32 {

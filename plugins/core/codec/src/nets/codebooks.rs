@@ -90,6 +90,8 @@ pub(crate) struct Latents {
     pub(crate) y: Vec<i16>,
     /// `[rows][columns][parts]`
     classes: Vec<u8>,
+    /// Of a position.
+    predicted: Vec<i32>,
 }
 
 /// Which of the steps of a context a number belongs to: that of its bits.
@@ -241,7 +243,13 @@ impl Codebooks {
         mut code: impl FnMut(&Part<'_>, &mut [i32]) -> u8,
     ) {
         let (parts, n) = (self.family.len(), self.family.len() * self.size);
-        let Latents { y, classes } = latents;
+        let Latents {
+            y,
+            classes,
+            predicted,
+        } = latents;
+        predicted.clear();
+        predicted.resize(n, 0);
         y.resize(rows * columns * n, 0);
         classes.resize(rows * columns * parts, 0);
         let of_level = parts * CONTEXTS;
@@ -249,12 +257,11 @@ impl Codebooks {
             .class_tables
             .get(level.index() * of_level..(level.index() + 1) * of_level)
             .unwrap_or_default();
-        let mut predicted = vec![0; n];
         for position in 0..rows * columns {
             let (r, c) = (position / columns, position % columns);
             let left = (c > 0).then(|| position - 1);
             let above = (r > 0).then(|| position - columns);
-            self.predict(level, y, n, [left, above], &mut predicted);
+            self.predict(level, y, n, [left, above], predicted);
             let (before, own) = classes.split_at_mut(position * parts);
             let own = own.get_mut(..parts).unwrap_or_default();
             let others = [left, above].map(|p| {

@@ -9,6 +9,9 @@ use crate::{CodecError, Result};
 pub struct Encoder {
     /// Table (high byte) and symbol (low byte) in the order of decoding.
     symbols: Vec<u16>,
+    /// Scratch space.
+    values: Vec<i32>,
+    words: Vec<u16>,
 }
 
 /// The symbol of a signed value in a table of signed values, and what follows an escape.
@@ -76,14 +79,14 @@ impl Encoder {
     /// Chooses the table that codes these values in the fewest bits (the first of such) and puts
     /// its number, for [`Decoder::get_choice`](super::Decoder::get_choice).
     pub fn put_choice(&mut self, tables: &TableSet, values: impl Iterator<Item = i32>) -> u8 {
-        let mut counts = std::collections::BTreeMap::new();
-        for v in values {
-            *counts.entry(v).or_insert(0u64) += 1;
-        }
+        let mut sorted = std::mem::take(&mut self.values);
+        sorted.clear();
+        sorted.extend(values);
+        sorted.sort_unstable();
         let bits = |t: u8| -> u64 {
-            counts
-                .iter()
-                .map(|(&v, &n)| n * u64::from(tables.signed_cost(t, v)))
+            let runs = sorted.chunk_by(|a, b| a == b);
+            let cost = |v: &i32| u64::from(tables.signed_cost(t, *v));
+            runs.map(|r| r.len() as u64 * r.first().map_or(0, cost))
                 .sum()
         };
         let mut best = (u64::MAX, 0);
@@ -93,6 +96,7 @@ impl Encoder {
                 best = (b, t);
             }
         }
+        self.values = sorted;
         self.put_nibble(u32::from(best.1 >> 4));
         self.put_nibble(u32::from(best.1));
         best.1
@@ -103,28 +107,53 @@ impl Encoder {
     /// # Errors
     /// [`CodecError::Table`] if a symbol is not in its table.
     pub fn finish(&self, tables: &TableSet) -> Result<Vec<u8>> {
-        self.finish_by(|_| tables)
+        let mut out = Vec::new();
+        self.code(|_| tables, &mut Vec::new(), &mut out)?;
+        Ok(out)
     }
 
-    /// As [`Self::finish`], with other tables from symbol `from` on.
+    /// As [`Self::finish`], into `out`, whose memory is used again.
     ///
     /// # Errors
     /// As [`Self::finish`].
-    pub fn finish_both(
-        &self,
+    pub fn finish_into(&mut self, tables: &TableSet, out: &mut Vec<u8>) -> Result<()> {
+        self.finish_both_into(tables, usize::MAX, tables, out)
+    }
+
+    /// As [`Self::finish_into`], with other tables from symbol `from` on.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_both_into(
+        &mut self,
         tables: &TableSet,
         from: usize,
         others: &TableSet,
-    ) -> Result<Vec<u8>> {
-        self.finish_by(|at| if at < from { tables } else { others })
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let mut words = std::mem::take(&mut self.words);
+        let by = |at| if at < from { tables } else { others };
+        let result = if from == usize::MAX {
+            self.code(|_| tables, &mut words, out)
+        } else {
+            self.code(by, &mut words, out)
+        };
+        self.words = words;
+        result
     }
 
     /// `tables` gives those of the symbol at a position.
     #[inline(always)]
-    fn finish_by<'a>(&self, tables: impl Fn(usize) -> &'a TableSet) -> Result<Vec<u8>> {
+    fn code<'a>(
+        &self,
+        tables: impl Fn(usize) -> &'a TableSet,
+        words: &mut Vec<u16>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
         let mut states = [LOWER; LANES];
         // A symbol costs at most 14 bits, so it never emits more than one word.
-        let mut words = vec![0u16; self.symbols.len() + 1];
+        words.clear();
+        words.resize(self.symbols.len() + 1, 0);
         let mut at = 0;
         let (quads, rest) = self.symbols.as_chunks::<LANES>();
         let mut step = |state: &mut u32, place: usize, symbol: u16| -> bool {
@@ -158,10 +187,11 @@ impl Encoder {
                 reason: "it does not have the symbol",
             });
         }
-        let mut out = Vec::with_capacity(4 * LANES + 2 * at);
+        out.clear();
+        out.reserve(4 * LANES + 2 * at);
         out.extend([a, b, c, d].iter().flat_map(|s| s.to_le_bytes()));
         out.extend(words.iter().take(at).rev().flat_map(|w| w.to_le_bytes()));
-        Ok(out)
+        Ok(())
     }
 }
 
