@@ -46,8 +46,10 @@ for line in sys.stdin:
 tests gstneural-cuda test-cuda --test device
 tests gstneural-inference test-inference --lib
 tests gst-plugin-nnupscale test-nnupscale --test cuda
-cargo build --release --locked -p gst-plugin-nnupscale -p gstneural-inference --examples --lib
+tests gst-plugin-neuralcodec test-codec --test cuda
+cargo build --release --locked -p gst-plugin-nnupscale -p gstneural-inference -p gst-plugin-neuralcodec --examples --lib
 strip -o "$work/g/bin/bench_gpu" target/release/examples/bench_gpu
+strip -o "$work/g/bin/decode_speed" target/release/examples/decode_speed
 strip -o "$work/g/plugins/libgstnnupscale.so" target/release/libgstnnupscale.so
 
 # GStreamer: tools, plugins and every library that they need but the C library's own.

@@ -3,7 +3,7 @@
 # cuDNN (as Python packages or installed) and Python with PyTorch:
 #
 #   tests/gpu/run.sh unpack     takes the pieces of .gpu/ that are here (tests/gpu/pack.sh made them)
-#   tests/gpu/run.sh [STEP...]  steps: kernels inference element sanitizer speed torch streams leak
+#   tests/gpu/run.sh [STEP...]  steps: kernels inference element codec sanitizer speed torch streams leak
 #
 # Results go to $OUT (else build/gpu): a log for each step, gpu.jsonl with all figures, summary.txt.
 # `tests/gpu/report.py FOLDER` writes docs/results/gpu.md from them. Every step has a limit of time;
@@ -45,14 +45,15 @@ export CARGO_MANIFEST_DIR=$PWD/plugins/core/inference
 
 figures=$out/gpu.jsonl
 summary=$out/summary.txt
-: >"$summary"
 wanted=("$@")
-((${#wanted[@]})) || wanted=(kernels inference element sanitizer speed torch streams leak)
+((${#wanted[@]})) || wanted=(kernels inference element codec sanitizer speed torch streams leak)
 
 # step NAME SECONDS WHAT COMMAND...
 step() {
     local name=$1 limit=$2 what=$3 begun=$SECONDS result=passed
     shift 3
+    # timeout starts programs, not functions: this script does those when it is started for them.
+    ! declare -F "$1" >/dev/null || set -- "$PWD/tests/gpu/run.sh" --function "$@"
     [[ " ${wanted[*]} " = *" $name "* ]] || return 0
     printf '\n==== %s: %s\n' "$name" "$what"
     timeout "$limit" "$@" >"$out/$name.log" 2>&1 || result="FAILED ($?)"
@@ -74,12 +75,29 @@ speed() {
 }
 streams() { bench luma-x2 luma-x2-fast --streams 4 --sizes 960x540 --frames 300 --precision fp16; }
 leak() { bench luma-x2-fast --sizes 640x360 --frames 10000 --precision fp16; }
+codec() {
+    local size profile device
+    "$g/bin/test-codec" --test-threads=2 || return
+    for size in 1280x720 3840x2160; do
+        for profile in inter intra vq; do
+            for device in cuda cpu; do
+                "$g/bin/decode_speed" --size "$size" --profile "$profile" --device "$device" --frames 90 |
+                    tee -a "$figures" || return
+            done
+        done
+    done
+}
 sanitizer() {
     command -v compute-sanitizer || { echo "compute-sanitizer is not here"; return 1; }
     compute-sanitizer --error-exitcode 9 "$g/bin/test-cuda" --test-threads=1
 }
 torch() { python3 tests/gpu/torch_loop.py --out "$figures" "${models[@]/%/.onnx}"; }
 
+if [[ ${1:-} = --function ]]; then
+    "${@:2}"
+    exit
+fi
+: >"$summary"
 {
     date -u +%F
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null ||
@@ -91,6 +109,7 @@ step inference 120 "upscaling in GPU memory beside the CPU's" \
     "$g/bin/test-inference" --ignored gpu:: --test-threads=1
 step element 120 "nnupscale between cudaupload and cudadownload" \
     "$g/bin/test-nnupscale" --ignored --test-threads=1
+step codec 240 "the codec's synthesis: the CPU's bits, frames a second" codec
 step speed 300 "frames a second, with the network's part" speed
 step torch 120 "the same networks in a loop of PyTorch" torch
 step streams 60 "four streams at once" streams

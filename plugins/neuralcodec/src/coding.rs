@@ -10,7 +10,10 @@ use gstneural_codec::{
     nets::{Kind, Model},
 };
 
-use crate::models;
+use crate::{
+    device::{self, CudaSynthesiser},
+    models,
+};
 
 /// The quality of the lossy profiles where nothing is set.
 const DEFAULT_QUALITY: u8 = 20;
@@ -83,13 +86,16 @@ pub enum LayersChoice {
 #[repr(i32)]
 #[enum_type(name = "GstNeuralCodecDevice")]
 pub enum Device {
-    /// The best there is.
+    /// A GPU if there is one that computes the same as the processor.
     #[default]
-    #[enum_value(name = "The best there is", nick = "auto")]
+    #[enum_value(name = "A GPU if there is one, else the processor", nick = "auto")]
     Auto = 0,
     /// The processor.
     #[enum_value(name = "The processor", nick = "cpu")]
     Cpu = 1,
+    /// An NVIDIA GPU.
+    #[enum_value(name = "An NVIDIA GPU", nick = "cuda")]
+    Cuda = 2,
 }
 
 /// What the properties of the encoder say about coding.
@@ -157,6 +163,7 @@ impl Wishes {
     /// # Errors
     /// A sentence that names the property.
     pub fn check(&self) -> Result<(), String> {
+        device::check(self.device)?;
         let (profile, name) = (self.profile(), self.profile().name());
         if profile == Profile::Lossless {
             let lossy = [
@@ -216,11 +223,11 @@ impl Wishes {
         0
     }
 
-    /// An encoder.
+    /// An encoder, and the GPU that it uses, if any.
     ///
     /// # Errors
     /// A sentence; those of [`Encoder::new`].
-    pub fn encoder(&self, source: &Source) -> Result<Encoder, String> {
+    pub fn encoder(&self, source: &Source) -> Result<(Encoder, UsedGpu), String> {
         let Source {
             format,
             colour,
@@ -238,6 +245,7 @@ impl Wishes {
                 ..Lossy::new(self.model()?)
             }),
         };
+        let model = lossy.as_ref().map(|l| l.model.clone());
         let near = u8::try_from(self.near).unwrap_or(u8::MAX);
         let encoder = Encoder::new(Config {
             colour,
@@ -250,28 +258,60 @@ impl Wishes {
             picture_crc: self.picture_crc,
             ..Config::new(format)
         });
-        encoder.map_err(|e| e.to_string())
+        let encoder = encoder.map_err(|e| e.to_string())?;
+        let gpu = gpu(self.device, model.as_ref()).map_err(|e| e.to_string())?;
+        Ok(match &gpu {
+            Some(used) => (encoder.synthesiser(used.clone()), gpu),
+            None => (encoder, None),
+        })
     }
 }
 
-/// A decoder of the stream with this `codec_data`, on `wanted` threads (0: one for each core).
+/// The GPU that a stream's networks run on; none is the processor.
+pub(crate) type UsedGpu = Option<Arc<CudaSynthesiser>>;
+
+/// The GPU for a model. Streams without networks have no use for one.
+fn gpu(wanted: Device, model: Option<&Arc<Model>>) -> Result<UsedGpu, CodecError> {
+    let Some(model) = model else {
+        return Ok(None);
+    };
+    let only = wanted == Device::Cuda;
+    let found = device::choose(wanted, || CudaSynthesiser::open(model, only))?;
+    Ok(found.map(Arc::new))
+}
+
+/// The name of the device that a stream's networks run on.
+pub(crate) fn active(gpu: &UsedGpu) -> &'static str {
+    match gpu {
+        Some(gpu) if gpu.failed().is_none() => "cuda",
+        _ => "cpu",
+    }
+}
+
+/// A decoder, and the GPU that it uses, if any, of the stream with this `codec_data`, on `wanted` threads (0: one for each core).
 /// `model` is one that is at hand beside those that are built in.
 ///
 /// # Errors
 /// Those of [`Decoder::with_models`]: another version, profile or model is named.
+/// [`CodecError::Device`] if a GPU must be used and cannot.
 pub(crate) fn decoder(
     codec_data: &[u8],
     wanted: u32,
     model: Option<&Arc<Model>>,
-    _device: Device,
+    device: Device,
     layers: LayersChoice,
-) -> Result<Decoder, CodecError> {
+) -> Result<(Decoder, UsedGpu), CodecError> {
     let decoder = Decoder::with_models(codec_data, |hash| models::find(hash, model))?;
     let layers = match layers {
         LayersChoice::All => Layers::All,
         LayersChoice::Base => Layers::Base,
     };
-    Ok(decoder.threads(threads(wanted)).layers(layers))
+    let decoder = decoder.threads(threads(wanted)).layers(layers);
+    let gpu = gpu(device, decoder.model())?;
+    Ok(match &gpu {
+        Some(used) => (decoder.synthesiser(used.clone()), gpu),
+        None => (decoder, None),
+    })
 }
 
 fn threads(wanted: u32) -> usize {

@@ -5,6 +5,7 @@ use gst::glib;
 
 mod coding;
 mod colour;
+pub mod device;
 mod locks;
 mod models;
 pub mod neuraldec;

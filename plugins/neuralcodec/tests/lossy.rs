@@ -262,3 +262,39 @@ fn a_layer_gives_every_sample_back_and_can_be_left_out() {
         assert!(base != all);
     }
 }
+
+#[test]
+fn without_a_gpu_cuda_is_an_error_and_auto_is_the_processor() {
+    if gstneural_cuda::available().is_ok() {
+        eprintln!("there is a GPU here");
+        return;
+    }
+    init();
+    for (name, settings) in [("neuralenc", &[("quality", "20")][..]), ("neuraldec", &[])] {
+        let element = gst::ElementFactory::make(name).build().unwrap();
+        for (property, value) in settings.iter().chain(&[("device", "cuda")]) {
+            element.set_property_from_str(property, value);
+        }
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        assert!(element.set_state(gst::State::Paused).is_err(), "{name}");
+        let message = bus.pop_filtered(&[gst::MessageType::Error]).unwrap();
+        let gst::MessageView::Error(e) = message.view() else {
+            panic!("{message:?}")
+        };
+        let said = format!("{} {:?}", e.error(), e.debug());
+        assert!(
+            said.contains("device=cuda") && said.contains("device=auto"),
+            "{said}"
+        );
+        element.set_state(gst::State::Null).unwrap();
+    }
+    let info = info("I420", 32, 32);
+    let coded = code(&info, 2, &[("quality", "20"), ("device", "auto")]);
+    let mut rig = coded.decoder(&[("device", "auto")]);
+    rig.h.push(coded.units[0].clone()).unwrap();
+    let element = rig.h.element().unwrap();
+    let active = element.property::<Option<String>>("active-device");
+    assert_eq!(active.as_deref(), Some("cpu"));
+    assert_eq!(rig.error(), None);
+}

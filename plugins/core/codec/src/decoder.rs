@@ -6,7 +6,7 @@ use crate::{
     CodecError, Format, Picture, Result,
     bitstream::{AccessUnit, FrameType, Header, Lists, ModelHash, Profile, hex},
     lossless::{MODEL, SLICE_ROWS, SliceJob, SliceRows, decode_slice, slice_count, slice_rows},
-    lossy::{self, Coder},
+    lossy::{self, Coder, FrameJob, Stages, Synthesiser},
     motion::Reference,
     nets::{Kind, Level, Model},
     parallel,
@@ -172,6 +172,32 @@ impl Decoder {
         self
     }
 
+    /// Has the frames of the lossy profiles synthesised by `synthesiser`, which must be made for this
+    /// decoder's [`Self::model`] and have passed [`check_synthesiser`](crate::check_synthesiser).
+    #[must_use]
+    pub fn synthesiser(mut self, synthesiser: Arc<dyn Synthesiser>) -> Self {
+        self.coder.synthesise_elsewhere(synthesiser);
+        self
+    }
+
+    /// Takes the times of [`Self::stages`].
+    #[must_use]
+    pub fn timed(mut self) -> Self {
+        self.coder.take_times();
+        self
+    }
+
+    /// How long the stages of all frames so far took, of a lossy profile; nothing unless
+    /// [`Self::timed`].
+    pub fn stages(&self) -> Stages {
+        self.coder.stages()
+    }
+
+    /// The networks of the lossy profiles.
+    pub fn model(&self) -> Option<&Arc<Model>> {
+        self.model.as_ref()
+    }
+
     /// What `codec_data` says.
     pub fn header(&self) -> &Header {
         &self.header
@@ -186,8 +212,8 @@ impl Decoder {
     ///
     /// # Errors
     /// If nothing can be shown: the head of the unit is damaged, its number of slices is not that
-    /// of the stream, or no keyframe came yet ([`CodecError::NoKeyframe`]). Damage beyond that is
-    /// told in [`Decoded`].
+    /// of the stream, no keyframe came yet ([`CodecError::NoKeyframe`]), or a synthesiser gives up
+    /// ([`CodecError::Device`]). Damage beyond that is told in [`Decoded`].
     pub fn decode(&mut self, bytes: &[u8]) -> Result<Decoded> {
         let mut out = Decoded::default();
         self.decode_into(bytes, &mut out)?;
@@ -369,7 +395,7 @@ impl Decoder {
     /// scratch space.
     ///
     /// # Errors
-    /// If the level of the frame is none.
+    /// If the level of the frame is none, and those of a synthesiser.
     fn lossy(
         &self,
         unit: &AccessUnit<'_>,
@@ -381,17 +407,25 @@ impl Decoder {
     ) -> Result<()> {
         let format = Format::of(&self.header);
         let height = format.height as usize;
-        let level = Level::new(unit.info.qp)?;
+        let job = FrameJob {
+            model,
+            format,
+            level: Level::new(unit.info.qp)?,
+            vq: self.header.profile == Profile::Vq,
+            threads: self.threads,
+        };
+        let data = |i: usize| unit.slices.get(i).filter(|s| s.intact).map(|s| s.data);
+        if let Some(elsewhere) = self.coder.elsewhere() {
+            let coder = &self.coder;
+            let found = coder.decode_frame(elsewhere, &job, data, reference, picture)?;
+            bad.extend(found.into_iter().map(|looked_at| match looked_at {
+                Some(looked_at) => looked_at.is_some_and(|rows| damaged(0, rows)),
+                None => true,
+            }));
+            return Ok(());
+        }
         parallel::map_into(unit.slices.len(), self.threads, slices, |i| {
-            let slice = unit.slices.get(i).filter(|s| s.intact)?;
-            let job = lossy::SliceJob {
-                model,
-                format,
-                rows: slice_rows(height, i),
-                level,
-                vq: self.header.profile == Profile::Vq,
-            };
-            let (rows, looked_at) = self.coder.decode(&job, slice.data, reference).ok()?;
+            let (rows, looked_at) = self.coder.decode(&job.slice(i), data(i)?, reference).ok()?;
             Some((rows, looked_at.is_some_and(|rows| damaged(0, rows))))
         });
         for (i, found) in slices.drain(..).enumerate() {

@@ -1,10 +1,12 @@
 //! Frames to access units.
 
+use std::sync::Arc;
+
 use crate::{
     CodecError, Format, Picture, Result,
     bitstream::{Colour, FrameType, Header, Profile, UnitInfo},
     lossless::{MODEL, SliceJob, encode_slice, slice_count, slice_rows},
-    lossy::{self, Coder, Control, LEVELS, Lossy, Predicted, Rate},
+    lossy::{self, Coder, Control, FrameJob, LEVELS, Lossy, Predicted, Rate, Synthesiser},
     motion::{Field, Halves, Kernels, Reference, SearchConfig},
     nets::Level,
     parallel,
@@ -199,6 +201,15 @@ impl Encoder {
         })
     }
 
+    /// Has the frames of the lossy profiles synthesised by `synthesiser`, which must be made for the
+    /// model of [`Lossy`] and have passed [`check_synthesiser`](crate::check_synthesiser). The stream
+    /// does not depend on it.
+    #[must_use]
+    pub fn synthesiser(mut self, synthesiser: Arc<dyn Synthesiser>) -> Self {
+        self.coder.synthesise_elsewhere(synthesiser);
+        self
+    }
+
     /// The `codec_data` of the stream.
     pub fn codec_data(&self) -> Vec<u8> {
         let Config {
@@ -251,7 +262,8 @@ impl Encoder {
     /// Codes a frame to an access unit.
     ///
     /// # Errors
-    /// [`CodecError::Format`] if the frame is not of the stream's format.
+    /// [`CodecError::Format`] if the frame is not of the stream's format, [`CodecError::Device`] if
+    /// a synthesiser gives up.
     pub fn encode(&mut self, picture: &Picture) -> Result<Vec<u8>> {
         picture.check(self.config.format)?;
         let key = self.force_key
@@ -524,20 +536,34 @@ impl Encoder {
     ) -> Result<Coded> {
         let format = self.config.format;
         let height = format.height as usize;
-        let count = slice_count(height);
-        let number = Level::new(level)?;
+        let job = FrameJob {
+            model: &lossy.model,
+            format,
+            level: Level::new(level)?,
+            vq: lossy.vq,
+            threads: self.config.threads,
+        };
+        if let Some(elsewhere) = self.coder.elsewhere() {
+            let coder = &self.coder;
+            let (slices, decoded) = coder.encode_frame(elsewhere, &job, picture, predicted)?;
+            return Ok(Coded {
+                frame_type,
+                qp: level,
+                slices,
+                decoded,
+                hints: Vec::new(),
+            });
+        }
         let mut results = std::mem::take(&mut self.spare.coded);
-        parallel::map_into(count, self.config.threads, &mut results, |i| {
-            let job = lossy::SliceJob {
-                model: &lossy.model,
-                format,
-                rows: slice_rows(height, i),
-                level: number,
-                vq: lossy.vq,
-            };
-            self.coder
-                .encode(&job, picture, predicted.get(i).and_then(Option::as_ref))
-        });
+        parallel::map_into(
+            slice_count(height),
+            self.config.threads,
+            &mut results,
+            |i| {
+                let predicted = predicted.get(i).and_then(Option::as_ref);
+                self.coder.encode(&job.slice(i), picture, predicted)
+            },
+        );
         let mut decoded = self.coder.pools().grey(format);
         let mut slices = std::mem::take(&mut self.spare.slices);
         for (i, result) in results.drain(..).enumerate() {

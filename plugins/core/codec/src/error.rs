@@ -108,6 +108,12 @@ pub enum CodecError {
         /// What the model says.
         stated: String,
     },
+    /// The device that was to run the networks cannot, or computes something else.
+    #[error("the networks cannot run on the device: {0}")]
+    Device(
+        /// Why not.
+        String,
+    ),
     /// A setting out of its range.
     #[error("{what} is {value}; it must be {range}")]
     Setting {

@@ -38,5 +38,7 @@ pub mod rans;
 pub use decoder::{Decoded, Decoder, Layers};
 pub use encoder::{Config, Encoder, Layer};
 pub use error::{CodecError, Result};
-pub use lossy::{LEVELS, Lossy, Rate};
+pub use lossy::{
+    BytePlanes, FrameLatents, LEVELS, Lossy, Rate, Stages, Synthesiser, check_synthesiser,
+};
 pub use picture::{Format, Picture, Plane};

@@ -138,6 +138,8 @@ pub struct DeviceSynthesis {
     channels: usize,
     /// Rows of positions of a slice.
     slice: usize,
+    /// Rows of positions before the last slice, if that one may be longer.
+    last: Option<usize>,
     levels: usize,
     steps: DeviceBuffer,
     direct: OnDevice,
@@ -211,6 +213,7 @@ impl DeviceSynthesis {
             latents,
             channels,
             slice: slice_rows / 8,
+            last: None,
             levels,
             steps: upload(stream, &layers.steps, i32::to_ne_bytes)?,
             direct: dense(&layers.direct, channels, 4 * PIXELS)?,
@@ -227,6 +230,20 @@ impl DeviceSynthesis {
         })
     }
 
+    /// As it is, but with `slices` slices: the last one has all rows that are left, which may be more
+    /// than the others have.
+    ///
+    /// # Errors
+    /// If the picture has no rows for the last one.
+    pub fn with_slices(mut self, slices: usize) -> Result<Self> {
+        let last = slices.saturating_sub(1).saturating_mul(self.slice);
+        if slices == 0 || last >= 2 * self.latents.0 {
+            return arguments(format!("{slices} slices in {:?}", self.size));
+        }
+        self.last = Some(last);
+        Ok(self)
+    }
+
     /// Bytes of the quantised latents: i16 `[ceil(height / 16)][ceil(width / 16)][latents]`.
     pub fn latent_bytes(&self) -> usize {
         self.latents.0 * self.latents.1 * self.channels * size_of::<i16>()
@@ -236,7 +253,7 @@ impl DeviceSynthesis {
     /// networks of inter pictures only.
     ///
     /// # Errors
-    /// If `q` is too short, a frame is not 8-bit 4:2:0 of the size that this was made for, the level
+    /// If there are too few latents, a frame is not 8-bit 4:2:0 of the size that this was made for, the level
     /// does not exist, there is a prediction where none belongs or none where one does, or what the
     /// driver says.
     pub fn run(
@@ -245,6 +262,34 @@ impl DeviceSynthesis {
         stream: &Stream,
         level: usize,
         q: &DeviceBuffer,
+        prediction: Option<&DeviceFrame>,
+        picture: &DeviceFrame,
+    ) -> Result<()> {
+        self.run_from(kernels, stream, level, (q, true), prediction, picture)
+    }
+
+    /// As [`Self::run`], of latents that are whole already: `y`, -2047 to 2047.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_whole(
+        &mut self,
+        kernels: &Kernels,
+        stream: &Stream,
+        level: usize,
+        y: &DeviceBuffer,
+        prediction: Option<&DeviceFrame>,
+        picture: &DeviceFrame,
+    ) -> Result<()> {
+        self.run_from(kernels, stream, level, (y, false), prediction, picture)
+    }
+
+    fn run_from(
+        &mut self,
+        kernels: &Kernels,
+        stream: &Stream,
+        level: usize,
+        (q, quantised): (&DeviceBuffer, bool),
         prediction: Option<&DeviceFrame>,
         picture: &DeviceFrame,
     ) -> Result<()> {
@@ -270,9 +315,14 @@ impl DeviceSynthesis {
             columns: columns as u32,
             unused: 0,
         };
-        // SAFETY: `q` was checked, the buffers are of the picture's size; so for all that follows.
-        unsafe { kernels.launch(stream, Kernel::Dequantise, &ends, (self.channels, count, 1))? };
-        let (latents, plain) = (&self.dequantised, &self.plain);
+        let mut latents = q;
+        if quantised {
+            let size = (self.channels, count, 1);
+            // SAFETY: `q` was checked, the buffers are of the picture's size; so for all that follows.
+            unsafe { kernels.launch(stream, Kernel::Dequantise, &ends, size)? };
+            latents = &self.dequantised;
+        }
+        let plain = &self.plain;
         let shuffled = (columns, true);
         dense(
             kernels,
@@ -313,21 +363,28 @@ impl DeviceSynthesis {
         };
         run(&self.input, &self.plain, &self.features, None)?;
         for (filter, up, down) in &self.blocks {
-            let params = Depthwise {
-                x: self.features.address(),
-                weights: filter.weights.address(),
-                bias: filter.bias.address(),
-                out: self.filtered.address(),
-                channels: filter.channels as u32,
-                columns: 2 * columns as u32,
-                rows: 2 * rows as u32,
-                slice: self.slice as u32,
-                shift: filter.shift,
-                unused: 0,
-            };
-            let size = (filter.channels, positions, 1);
-            // SAFETY: as above.
-            unsafe { kernels.launch(stream, Kernel::Depthwise, &params, size)? };
+            let last = self.last.unwrap_or(2 * rows);
+            for (from, to, slice) in [(0, last, self.slice), (last, 2 * rows, 2 * rows)] {
+                if from == to {
+                    continue;
+                }
+                let at = (from * 2 * columns * filter.channels * size_of::<i16>()) as u64;
+                let params = Depthwise {
+                    x: self.features.address() + at,
+                    weights: filter.weights.address(),
+                    bias: filter.bias.address(),
+                    out: self.filtered.address() + at,
+                    channels: filter.channels as u32,
+                    columns: 2 * columns as u32,
+                    rows: (to - from) as u32,
+                    slice: slice as u32,
+                    shift: filter.shift,
+                    unused: 0,
+                };
+                let size = (filter.channels, (to - from) * 2 * columns, 1);
+                // SAFETY: as above.
+                unsafe { kernels.launch(stream, Kernel::Depthwise, &params, size)? };
+            }
             run(up, &self.filtered, &self.expanded, None)?;
             // A value is added where it is written: by the thread that reads it.
             run(down, &self.expanded, &self.features, Some(&self.features))?;

@@ -21,7 +21,8 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    coding::{self, MEDIA_TYPE},
+    coding::{self, MEDIA_TYPE, active},
+    device,
     locks::lock,
     models,
     neuralmkvmux::FOURCC,
@@ -51,6 +52,8 @@ enum Outcome {
     Show(Picture, Option<String>),
     /// Nothing can be shown.
     Nothing(String),
+    /// The device that has to be used does not work.
+    Failed(String),
     /// It refers to frames from before the place where decoding began.
     TooEarly,
 }
@@ -91,6 +94,10 @@ impl ObjectImpl for NeuralDec {
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "active-device" {
+            let state = lock(&self.state);
+            return state.stream.as_ref().map(|s| active(&s.gpu)).to_value();
+        }
         lock(&self.settings)
             .get(pspec)
             .unwrap_or_else(|| glib::Value::from_type(pspec.value_type()))
@@ -147,6 +154,9 @@ impl ElementImpl for NeuralDec {
 
 impl VideoDecoderImpl for NeuralDec {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let wanted = lock(&self.settings).device;
+        device::check(wanted)
+            .map_err(|why| gst::error_msg!(gst::LibraryError::Settings, ["{why}"]))?;
         *lock(&self.state) = State::default();
         Ok(())
     }
@@ -219,6 +229,10 @@ impl VideoDecoderImpl for NeuralDec {
                 self.damaged(&frame, &why)?;
                 obj.drop_frame(frame)
             }
+            Outcome::Failed(why) => {
+                gst::element_imp_error!(self, gst::LibraryError::Failed, ("{why}"));
+                Err(gst::FlowError::Error)
+            }
             Outcome::TooEarly => {
                 self.ask_for_keyframe(&frame);
                 obj.release_frame(frame);
@@ -265,8 +279,8 @@ impl NeuralDec {
         };
         let (threads, device) = (settings.threads, settings.device);
         let opened = coding::decoder(codec_data, threads, model.as_ref(), device, settings.layers);
-        let decoder = match opened {
-            Ok(decoder) => decoder,
+        let (decoder, gpu) = match opened {
+            Ok(opened) => opened,
             Err(CodecError::Checksum { .. }) if lock(&self.state).stream.is_some() => {
                 // Damage on the way; the stream that is known goes on.
                 gst::warning!(CAT, imp = self, "a damaged codec_data is left out");
@@ -276,8 +290,8 @@ impl NeuralDec {
         };
         let caps = input.as_ref().and_then(|i| i.caps());
         let said = caps.and_then(|c| c.structure(0));
-        let stream =
-            Stream::new(decoder, codec_data, description, said).map_err(|why| self.refuse(&why))?;
+        let stream = Stream::new((decoder, gpu), codec_data, description, said)
+            .map_err(|why| self.refuse(&why))?;
         gst::info!(CAT, imp = self, "decoding {}", stream.caps);
         let obj = self.obj();
         let (info, caps) = (stream.info.clone(), stream.caps.clone());
@@ -331,6 +345,7 @@ impl NeuralDec {
                 Outcome::Show(picture, damage)
             }
             Err(CodecError::NoKeyframe) => Outcome::TooEarly,
+            Err(e @ CodecError::Device(_)) => Outcome::Failed(e.to_string()),
             Err(e) => match stream.last.take() {
                 Some(last) => Outcome::Show(last, Some(e.to_string())),
                 None => Outcome::Nothing(e.to_string()),

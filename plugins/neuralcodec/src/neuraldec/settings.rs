@@ -60,6 +60,11 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .blurb("Where the networks of a lossy profile run; the pictures do not depend on it")
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecString::builder("active-device")
+                .nick("Active device")
+                .blurb("Where the networks of the stream run: cuda or cpu; unset before there is one")
+                .read_only()
+                .build(),
             glib::ParamSpecEnum::builder_with_default("layers", d.layers)
                 .nick("Layers")
                 .blurb("How much of a stream with a layer to decode")

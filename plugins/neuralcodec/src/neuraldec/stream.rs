@@ -4,6 +4,7 @@ use gst_video::VideoInfo;
 use gstneural_codec::{Decoded, Decoder, Format, Picture, bitstream::hex};
 
 use crate::{
+    coding::UsedGpu,
     colour, pictures,
     preface::{self, Description},
 };
@@ -11,6 +12,8 @@ use crate::{
 /// A stream.
 pub(super) struct Stream {
     pub decoder: Decoder,
+    /// The GPU that it uses.
+    pub gpu: UsedGpu,
     /// What its `codec_data` was.
     pub codec_data: Vec<u8>,
     /// What `codec_data` does not say of it.
@@ -41,7 +44,7 @@ impl Stream {
     /// # Errors
     /// A sentence that says what is not supported.
     pub fn new(
-        decoder: Decoder,
+        (decoder, gpu): (Decoder, UsedGpu),
         codec_data: &[u8],
         description: Description,
         input: Option<&gst::StructureRef>,
@@ -84,6 +87,7 @@ impl Stream {
         };
         Ok(Self {
             decoder,
+            gpu,
             codec_data: codec_data.to_vec(),
             description,
             caps,

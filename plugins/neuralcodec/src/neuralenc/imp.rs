@@ -14,7 +14,7 @@ use gstneural_codec::{
 
 use super::settings::{self, Settings};
 use crate::{
-    coding::{MEDIA_TYPE, Source, Wishes},
+    coding::{MEDIA_TYPE, Source, UsedGpu, Wishes, active},
     colour,
     locks::lock,
     pictures,
@@ -31,6 +31,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 /// A stream that is being coded.
 struct State {
     encoder: Encoder,
+    gpu: UsedGpu,
     info: VideoInfo,
     format: Format,
     /// The last frame, for its memory.
@@ -72,6 +73,10 @@ impl ObjectImpl for NeuralEnc {
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "active-device" {
+            let state = lock(&self.state);
+            return state.as_ref().map(|s| active(&s.gpu)).to_value();
+        }
         lock(&self.settings)
             .get(pspec)
             .unwrap_or_else(|| glib::Value::from_type(pspec.value_type()))
@@ -173,7 +178,7 @@ impl VideoEncoderImpl for NeuralEnc {
             gst::element_imp_error!(self, gst::LibraryError::Settings, ("{e}"));
             gst::loggable_error!(CAT, "{e}")
         };
-        let encoder = wishes.encoder(&source).map_err(refuse)?;
+        let (encoder, gpu) = wishes.encoder(&source).map_err(refuse)?;
         let codec_data = encoder.codec_data();
         let header = Header::parse(&codec_data).map_err(|e| refuse(e.to_string()))?;
         let caps = gst::Caps::builder(MEDIA_TYPE)
@@ -186,6 +191,7 @@ impl VideoEncoderImpl for NeuralEnc {
         // The one before has given out all its frames: it holds none back.
         *lock(&self.state) = Some(State {
             encoder,
+            gpu,
             info: info.clone(),
             format,
             picture: Picture::default(),

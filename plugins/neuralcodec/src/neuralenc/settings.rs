@@ -150,6 +150,11 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 )
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecString::builder("active-device")
+                .nick("Active device")
+                .blurb("Where the networks of the stream run: cuda or cpu; unset before there is one")
+                .read_only()
+                .build(),
             glib::ParamSpecBoolean::builder("picture-crc")
                 .nick("Picture CRC")
                 .blurb(

@@ -4,14 +4,19 @@
 //! Slices of 64 luma rows are coded without each other: a slice is to the networks a picture of its
 //! own. So slices run on threads, and damage stays in its slice until a later frame refers to it.
 
+mod elsewhere;
 mod latents;
 mod rate;
 mod slice;
+mod stages;
 mod vq;
 
+pub(crate) use elsewhere::FrameJob;
+pub use elsewhere::{BytePlanes, FrameLatents, Synthesiser, check_synthesiser};
 pub(crate) use rate::Control;
 pub use rate::Rate;
-pub(crate) use slice::{Coder, Predicted, SliceJob, predict};
+pub(crate) use slice::{Coder, Predicted, predict};
+pub use stages::Stages;
 
 use std::sync::Arc;
 

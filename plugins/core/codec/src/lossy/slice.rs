@@ -2,7 +2,11 @@
 
 use std::{ops::Range, sync::Mutex};
 
-use super::latents;
+use super::{
+    elsewhere::Elsewhere,
+    latents,
+    stages::{Clock, Stage},
+};
 use crate::{
     Format, Picture, Plane, Result,
     motion::{
@@ -11,7 +15,7 @@ use crate::{
     },
     nets::{
         AnalysisWorkspace, BAND_ROWS, DecoderNets, EncoderNets, HYPER, HyperAnalysisWorkspace,
-        HyperWorkspace, Kernels, Kind, Latents, Level, Model, SynthesisWorkspace,
+        HyperWorkspace, Kernels, Kind, LatentInput, Latents, Level, Model, SynthesisWorkspace,
     },
     pool::Pool,
     rans::{Decoder, Encoder, TableSet},
@@ -26,7 +30,7 @@ pub(super) struct Workspace {
     hyper_analysis: HyperAnalysisWorkspace,
     z: Vec<i8>,
     pub(super) y: Vec<i32>,
-    q: Vec<i16>,
+    pub(super) q: Vec<i16>,
     index: Vec<u8>,
     mean: Vec<i16>,
     pub(super) symbols: Encoder,
@@ -51,6 +55,9 @@ struct Part {
 pub(crate) struct Coder {
     pub(super) kernels: Kernels,
     idle: Mutex<Vec<Workspace>>,
+    /// Where whole frames are synthesised, if not here.
+    pub(super) elsewhere: Option<Elsewhere>,
+    pub(super) clock: Option<Clock>,
     pools: Pools,
 }
 
@@ -98,6 +105,8 @@ impl Default for Coder {
         Self {
             kernels: Kernels::best(),
             idle: Mutex::new(Vec::new()),
+            elsewhere: None,
+            clock: None,
             pools: Pools::default(),
         }
     }
@@ -274,42 +283,56 @@ impl Coder {
         picture: &Picture,
         predicted: Option<&Predicted>,
     ) -> Result<(Vec<u8>, Picture)> {
+        let nets = job.model.decoder(kind_of(predicted.is_some()))?;
+        let prediction = predicted.map(|p| &p.picture);
+        self.with(|w| {
+            let bytes = self.write(job, picture, predicted, w)?;
+            Ok((bytes, self.synthesise(job, nets, prediction, w)?))
+        })
+    }
+
+    /// Codes a slice of `picture`: its bytes. Leaves the latents that the decoder will have in `w`.
+    pub(super) fn write(
+        &self,
+        job: &SliceJob<'_>,
+        picture: &Picture,
+        predicted: Option<&Predicted>,
+        w: &mut Workspace,
+    ) -> Result<Vec<u8>> {
         if job.vq {
-            return self.encode_vq(job, picture, predicted);
+            return self.write_vq(job, picture, predicted, w);
         }
         let kind = kind_of(predicted.is_some());
         let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
         let source = cut(picture, &job.rows, &self.pools);
         let prediction = predicted.map(|p| &p.picture);
         let tables = TableSet::laplace();
-        let mut bytes = self.pools.bytes();
-        let coded = self.with(|w| {
-            w.symbols.clear();
-            if let Some(p) = predicted {
-                p.field.write_with(&mut w.symbols, tables, &mut w.fields);
-            }
-            self.analyse(job, nets, analysis, &source, prediction, w)?;
-            self.hyper_analyse(job, nets, analysis, w)?;
-            let scales = nets.hyper_indices(job.level);
-            latents::write_hyper(&mut w.symbols, tables, scales, &w.z);
-            let steps = nets.steps(job.level);
-            self.groups(job, nets, w, |w, part| {
-                let steps = steps.get(part.channels.clone()).unwrap_or_default();
-                w.wanted.clear();
-                let rows = w.y.get(part.band.clone()).unwrap_or_default();
-                for position in rows.chunks_exact(nets.latents()) {
-                    w.wanted
-                        .extend(position.get(part.channels.clone()).unwrap_or_default());
-                }
-                let spread = (&w.index[..], &w.mean[..]);
-                latents::choose(tables, spread, &w.wanted, steps, &mut w.part);
-                latents::write(&mut w.symbols, tables, &w.index, &w.mean, &w.part);
-            })?;
-            w.symbols.finish_into(tables, &mut bytes)?;
-            Ok((bytes, self.synthesise(job, nets, prediction, w)?))
-        });
+        w.symbols.clear();
+        if let Some(p) = predicted {
+            p.field.write_with(&mut w.symbols, tables, &mut w.fields);
+        }
+        let analysed = self.analyse(job, nets, analysis, &source, prediction, w);
         self.pools.give_picture(source);
-        coded
+        analysed?;
+        self.hyper_analyse(job, nets, analysis, w)?;
+        let scales = nets.hyper_indices(job.level);
+        latents::write_hyper(&mut w.symbols, tables, scales, &w.z);
+        let steps = nets.steps(job.level);
+        self.groups(job, nets, w, |w, part| {
+            let steps = steps.get(part.channels.clone()).unwrap_or_default();
+            w.wanted.clear();
+            let rows = w.y.get(part.band.clone()).unwrap_or_default();
+            for position in rows.chunks_exact(nets.latents()) {
+                w.wanted
+                    .extend(position.get(part.channels.clone()).unwrap_or_default());
+            }
+            let spread = (&w.index[..], &w.mean[..]);
+            latents::choose(tables, spread, &w.wanted, steps, &mut w.part);
+            latents::write(&mut w.symbols, tables, &w.index, &w.mean, &w.part);
+        })?;
+        let mut bytes = self.pools.bytes();
+        w.symbols.finish_into(tables, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Analysis: leaves latents in `w`.
@@ -402,8 +425,15 @@ impl Coder {
         w: &mut Workspace,
     ) -> Result<Picture> {
         let mut out = self.pools.grey(slice_format(job.format, &job.rows));
-        let (k, level) = (&self.kernels, job.level);
-        nets.synthesise(k, level, &w.q, prediction, &mut out, &mut w.synthesis)?;
+        let (k, level, to) = (&self.kernels, job.level, &mut w.synthesis);
+        let latents = if job.vq {
+            LatentInput::Whole(&w.latents.y)
+        } else {
+            LatentInput::Quantised(&w.q)
+        };
+        self.timed(Stage::Synthesis, || {
+            nets.synthesise_from(k, level, latents, prediction, &mut out, to)
+        })?;
         Ok(out)
     }
 
@@ -417,24 +447,49 @@ impl Coder {
         bytes: &[u8],
         reference: Option<&Reference>,
     ) -> Result<(Picture, Option<Range<usize>>)> {
-        let kind = kind_of(reference.is_some());
-        let nets = job.model.decoder(kind)?;
+        let nets = job.model.decoder(kind_of(reference.is_some()))?;
+        self.with(|w| {
+            let (prediction, looked_at) = self.read(job, nets, bytes, reference, w)?;
+            let picture = self.synthesise(job, nets, prediction.as_ref(), w);
+            if let Some(prediction) = prediction {
+                self.pools.give_picture(prediction);
+            }
+            Ok((picture?, looked_at))
+        })
+    }
+
+    /// Decodes a slice up to its latents, which it leaves in `w`: what it is predicted from, and
+    /// which luma rows of the reference that depends on.
+    ///
+    /// # Errors
+    /// Whatever shows that the bytes are damaged.
+    pub(super) fn read(
+        &self,
+        job: &SliceJob<'_>,
+        nets: &DecoderNets,
+        bytes: &[u8],
+        reference: Option<&Reference>,
+        w: &mut Workspace,
+    ) -> Result<(Option<Picture>, Option<Range<usize>>)> {
         let tables = TableSet::laplace();
         let mut d = Decoder::new(bytes)?;
         let (mut prediction, mut looked_at) = (None, None);
         if let Some(reference) = reference {
             let (width, height) = (job.format.width as usize, job.format.height as usize);
             let mut field = self.pools.fields.take().unwrap_or_default();
-            field.read_into(&mut d, tables, width, job.rows.len())?;
+            self.timed(Stage::Entropy, || {
+                field.read_into(&mut d, tables, width, job.rows.len())
+            })?;
             looked_at = Some(field.rows_reached(job.rows.clone(), height));
             let pools = &self.pools;
-            prediction = Some(compensated(job.format, &job.rows, &field, reference, pools));
+            prediction = Some(self.timed(Stage::Motion, || {
+                compensated(job.format, &job.rows, &field, reference, pools)
+            }));
             self.pools.give_field(field);
         }
-        let decoded = self.with(|w| {
+        self.timed(Stage::Entropy, || {
             if job.vq {
-                let picture = self.decode_vq(job, &mut d, nets, prediction.as_ref(), w)?;
-                return Ok((picture, looked_at));
+                return self.read_vq(job, &mut d, nets, prediction.is_some(), w);
             }
             let [z_rows, z_columns] = job.hyper();
             w.z.resize(z_rows * z_columns * HYPER, 0);
@@ -442,13 +497,8 @@ impl Coder {
             self.groups(job, nets, w, |w, _| {
                 latents::read(&mut d, tables, &w.index, &w.mean, &mut w.part);
             })?;
-            d.finish()?;
-            let picture = self.synthesise(job, nets, prediction.as_ref(), w)?;
-            Ok((picture, looked_at))
-        });
-        if let Some(prediction) = prediction {
-            self.pools.give_picture(prediction);
-        }
-        decoded
+            d.finish()
+        })?;
+        Ok((prediction, looked_at))
     }
 }

@@ -1,6 +1,6 @@
 //! The profile `vq`: latents of a slice as indices of code vectors.
 
-use super::slice::{Coder, Predicted, SliceJob, Workspace, cut, kind_of, slice_format};
+use super::slice::{Coder, Predicted, SliceJob, Workspace, cut, kind_of};
 use crate::{
     Picture, Result,
     nets::{Codebooks, DecoderNets, Kernels, MAX_PART, Part},
@@ -11,64 +11,63 @@ use crate::{
 const SCALE: f32 = 16.0 * 32.0 / 64.0;
 
 impl Coder {
-    /// Codes a slice of `picture`: its bytes, and what the decoder will see.
-    pub(super) fn encode_vq(
+    /// Codes a slice of `picture`: its bytes. Leaves the latents that the decoder will have in `w`.
+    pub(super) fn write_vq(
         &self,
         job: &SliceJob<'_>,
         picture: &Picture,
         predicted: Option<&Predicted>,
-    ) -> Result<(Vec<u8>, Picture)> {
+        w: &mut Workspace,
+    ) -> Result<Vec<u8>> {
         let kind = kind_of(predicted.is_some());
         let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
         let codebooks = job.model.codebooks(kind)?;
         let source = cut(picture, &job.rows, self.pools());
         let prediction = predicted.map(|p| &p.picture);
-        let mut bytes = self.pools().bytes();
-        let coded = self.with(|w| {
-            w.symbols.clear();
-            if let Some(p) = predicted {
-                let tables = TableSet::laplace();
-                p.field.write_with(&mut w.symbols, tables, &mut w.fields);
-            }
-            let first = w.symbols.len();
-            self.analyse(job, nets, analysis, &source, prediction, w)?;
-            let Workspace {
-                y,
-                latents,
-                symbols,
-                ..
-            } = w;
-            let steps = nets.steps(job.level);
-            codebooks.walk(job.level, steps, job.latents(), latents, |part, sum| {
-                let at = part.number * codebooks.part_size();
-                let wanted = y.get(part.position * nets.latents() + at..);
-                let wanted = (
-                    wanted.unwrap_or_default(),
-                    steps.get(at..).unwrap_or_default(),
-                );
-                choose(&self.kernels, codebooks, part, wanted, symbols, sum)
-            });
-            let (tables, others) = (TableSet::laplace(), codebooks.tables());
-            symbols.finish_both_into(tables, first, others, &mut bytes)?;
-            Ok((bytes, self.finish_vq(job, nets, prediction, w)?))
-        });
+        w.symbols.clear();
+        if let Some(p) = predicted {
+            p.field
+                .write_with(&mut w.symbols, TableSet::laplace(), &mut w.fields);
+        }
+        let first = w.symbols.len();
+        let analysed = self.analyse(job, nets, analysis, &source, prediction, w);
         self.pools().give_picture(source);
-        coded
+        analysed?;
+        let Workspace {
+            y,
+            latents,
+            symbols,
+            ..
+        } = w;
+        let steps = nets.steps(job.level);
+        codebooks.walk(job.level, steps, job.latents(), latents, |part, sum| {
+            let at = part.number * codebooks.part_size();
+            let wanted = y.get(part.position * nets.latents() + at..);
+            let wanted = (
+                wanted.unwrap_or_default(),
+                steps.get(at..).unwrap_or_default(),
+            );
+            choose(&self.kernels, codebooks, part, wanted, symbols, sum)
+        });
+        let mut bytes = self.pools().bytes();
+        let (tables, others) = (TableSet::laplace(), codebooks.tables());
+        symbols.finish_both_into(tables, first, others, &mut bytes)?;
+        Ok(bytes)
     }
 
-    /// Decodes a slice from where its code vectors begin.
+    /// Decodes a slice from where its code vectors begin to its latents, which it leaves in `w`.
     ///
     /// # Errors
     /// Whatever shows that the bytes are damaged.
-    pub(super) fn decode_vq(
+    pub(super) fn read_vq(
         &self,
         job: &SliceJob<'_>,
         d: &mut Decoder<'_>,
         nets: &DecoderNets,
-        prediction: Option<&Picture>,
+        predicted: bool,
         w: &mut Workspace,
-    ) -> Result<Picture> {
-        let codebooks = job.model.codebooks(kind_of(prediction.is_some()))?;
+    ) -> Result<()> {
+        let codebooks = job.model.codebooks(kind_of(predicted))?;
         let tables = codebooks.tables();
         let steps = nets.steps(job.level);
         let latents = &mut w.latents;
@@ -82,22 +81,7 @@ impl Coder {
             }
             class
         });
-        d.finish()?;
-        self.finish_vq(job, nets, prediction, w)
-    }
-
-    /// The slice's picture from the latents in `w`.
-    fn finish_vq(
-        &self,
-        job: &SliceJob<'_>,
-        nets: &DecoderNets,
-        prediction: Option<&Picture>,
-        w: &mut Workspace,
-    ) -> Result<Picture> {
-        let mut out = self.pools().grey(slice_format(job.format, &job.rows));
-        let (k, level, y) = (&self.kernels, job.level, &w.latents.y);
-        nets.synthesise_whole(k, level, y, prediction, &mut out, &mut w.synthesis)?;
-        Ok(out)
+        d.finish()
     }
 }
 

@@ -18,14 +18,19 @@ const LEVELS: [u8; 3] = [0, 16, 31];
 
 /// The numbers that the networks are tried with: Marsaglia's xorshift64 (13, 7, 17).
 #[derive(Debug, Clone)]
-pub(super) struct Xorshift(pub(super) u64);
+pub(crate) struct Xorshift(pub(super) u64);
 
 impl Xorshift {
+    /// A generator at its start.
+    pub(crate) fn new() -> Self {
+        Self(Self::START)
+    }
+
     /// The state at the start.
-    pub(super) const START: u64 = 88172645463325252;
+    pub(crate) const START: u64 = 88172645463325252;
 
     /// A number of 0 to `n - 1`.
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -33,7 +38,7 @@ impl Xorshift {
     }
 
     /// A number of `-most` to `most`.
-    pub(super) fn around(&mut self, most: u64) -> i64 {
+    pub(crate) fn around(&mut self, most: u64) -> i64 {
         self.below(2 * most + 1) as i64 - most as i64
     }
 }
@@ -47,13 +52,25 @@ impl Xorshift {
 /// planes are Y, U, V.
 pub(super) fn hash(nets: &DecoderNets) -> Result<[u8; 32]> {
     let kernels = Kernels::best();
+    let mut workspace = SynthesisWorkspace::default();
+    hash_with(nets, |level, q, prediction, picture| {
+        nets.synthesise(&kernels, level, q, prediction, picture, &mut workspace)
+    })
+}
+
+/// [`hash`] with another synthesis: it is given the level, the quantised latents, the prediction if
+/// there is one, and the picture to fill.
+pub(crate) fn hash_with(
+    nets: &DecoderNets,
+    mut synthesise: impl FnMut(Level, &[i16], Option<&Picture>, &mut Picture) -> Result<()>,
+) -> Result<[u8; 32]> {
+    let kernels = Kernels::best();
     let mut random = Xorshift(Xorshift::START);
     let mut hash = Sha256::new();
     let mut picture = Picture::grey(FORMAT);
     let mut prediction = (nets.kind == Kind::Inter).then(|| Picture::grey(FORMAT));
     let (rows, columns) = layout::latent_size(&picture)?;
     let mut workspace = HyperWorkspace::default();
-    let mut synthesis = SynthesisWorkspace::default();
     let hyper = nets.hyper();
     for level in LEVELS {
         let level = Level::new(level)?;
@@ -78,14 +95,7 @@ pub(super) fn hash(nets: &DecoderNets) -> Result<[u8; 32]> {
         for plane in prediction.iter_mut().flat_map(|p| &mut p.planes) {
             plane.samples.fill_with(|| random.below(256) as u16);
         }
-        nets.synthesise(
-            &kernels,
-            level,
-            &q,
-            prediction.as_ref(),
-            &mut picture,
-            &mut synthesis,
-        )?;
+        synthesise(level, &q, prediction.as_ref(), &mut picture)?;
         hash.update(picture.to_bytes());
     }
     Ok(hash.finalize().into())

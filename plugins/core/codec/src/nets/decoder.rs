@@ -104,7 +104,7 @@ impl DecoderNets {
         picture: &mut Picture,
         workspace: &mut SynthesisWorkspace,
     ) -> Result<()> {
-        let input = Input::Quantised(q);
+        let input = LatentInput::Quantised(q);
         self.synthesise_from(kernels, level, input, prediction, picture, workspace)
     }
 
@@ -121,21 +121,22 @@ impl DecoderNets {
         picture: &mut Picture,
         workspace: &mut SynthesisWorkspace,
     ) -> Result<()> {
-        let input = Input::Whole(y);
+        let input = LatentInput::Whole(y);
         self.synthesise_from(kernels, level, input, prediction, picture, workspace)
     }
 
-    fn synthesise_from(
+    /// As [`Self::synthesise`], of either.
+    pub(crate) fn synthesise_from(
         &self,
         kernels: &Kernels,
         level: Level,
-        latents: Input<'_>,
+        latents: LatentInput<'_>,
         prediction: Option<&Picture>,
         picture: &mut Picture,
         workspace: &mut SynthesisWorkspace,
     ) -> Result<()> {
         let (rows, columns) = layout::latent_size(picture)?;
-        let (Input::Quantised(q) | Input::Whole(q)) = latents;
+        let q = latents.values();
         check_len("length of q", q.len(), rows * columns * self.latents())?;
         check_prediction(self.kind, prediction, picture)?;
         let widths = layout::widths(picture);
@@ -184,13 +185,21 @@ pub(super) fn check_prediction(
     })
 }
 
-/// Where the latents of a synthesis come from.
-#[derive(Debug, Clone, Copy)]
-enum Input<'a> {
+/// What a synthesis begins with: `[rows][columns][latents]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LatentInput<'a> {
     /// Multiples of the level's steps.
     Quantised(&'a [i16]),
-    /// As they are.
+    /// Latents that are whole already, -2047 to 2047.
     Whole(&'a [i16]),
+}
+
+impl<'a> LatentInput<'a> {
+    /// The numbers, whatever they mean.
+    pub fn values(self) -> &'a [i16] {
+        let (Self::Quantised(values) | Self::Whole(values)) = self;
+        values
+    }
 }
 
 /// Synthesis of a picture.
@@ -198,7 +207,7 @@ struct Synthesis<'a> {
     nets: &'a DecoderNets,
     kernels: &'a Kernels,
     level: Level,
-    latents: Input<'a>,
+    latents: LatentInput<'a>,
     prediction: Option<&'a Picture>,
     /// Latents a row.
     columns: usize,
@@ -237,12 +246,12 @@ impl Ends for Synthesis<'_> {
             let n = self.columns * nets.latents();
             let part = row / 2 * n..(row / 2 + 1) * n;
             let x = match self.latents {
-                Input::Quantised(q) => {
+                LatentInput::Quantised(q) => {
                     let to = &mut buffers.latents;
                     (kernels.dequantise)(to, &q[part], nets.steps(self.level));
                     &*to
                 }
-                Input::Whole(y) => &y[part],
+                LatentInput::Whole(y) => &y[part],
             };
             let to = &mut buffers.direct;
             shuffled(kernels, &nets.direct, x, self.columns, row / 2, to);

@@ -37,7 +37,8 @@ mod trunk;
 
 pub use codebooks::Codebooks;
 pub(crate) use codebooks::{Latents, MAX_PART, Part};
-pub use decoder::{DecoderNets, SynthesisWorkspace};
+pub(crate) use conformance::{Xorshift, hash_with};
+pub use decoder::{DecoderNets, LatentInput, SynthesisWorkspace};
 pub use encoder::{AnalysisWorkspace, EncoderNets, HyperAnalysisWorkspace};
 pub use hyper::{BAND_ROWS, HyperNets, HyperWorkspace};
 pub use kernels::Kernels;

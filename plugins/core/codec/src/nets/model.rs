@@ -69,6 +69,8 @@ pub struct Model {
     decoders: [Option<DecoderNets>; 2],
     encoders: [Option<EncoderNets>; 2],
     codebooks: [Option<Codebooks>; 2],
+    /// SHA-256 of what the networks of each kind give, where they were made.
+    checks: [[u8; 32]; 2],
 }
 
 impl Model {
@@ -83,9 +85,10 @@ impl Model {
     /// networks at all; [`CodecError::Conformance`].
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let (decoder, encoder) = file::sections(bytes)?;
-        let model = Self::build(decoder, encoder)?;
+        let mut model = Self::build(decoder, encoder)?;
         let section = Section::parse(decoder)?;
-        for nets in model.decoders.iter().flatten() {
+        for (nets, check) in model.decoders.iter().zip(&mut model.checks) {
+            let Some(nets) = nets else { continue };
             let kind = nets.kind.name();
             let stated: Vec<u8> = section.values(&format!("check.{kind}"), &[32])?;
             let found = conformance::hash(nets)?;
@@ -96,6 +99,7 @@ impl Model {
                     stated: hex(&stated),
                 });
             }
+            *check = found;
         }
         Ok(model)
     }
@@ -137,12 +141,18 @@ impl Model {
             decoders,
             encoders,
             codebooks,
+            checks: [[0; 32]; 2],
         })
     }
 
     /// SHA-256 of the decoder's section: what a stream names in its header.
     pub fn hash(&self) -> &[u8; 32] {
         &self.hash
+    }
+
+    /// SHA-256 of what the networks of a kind give for the inputs of the conformance check.
+    pub(crate) fn check(&self, kind: Kind) -> [u8; 32] {
+        self.checks.get(kind as usize).copied().unwrap_or_default()
     }
 
     /// The model's size class.

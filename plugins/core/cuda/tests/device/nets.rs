@@ -94,24 +94,32 @@ fn picture(frame: &FrameBuf, from: usize, to: usize) -> Picture {
 fn on_cpu(
     nets: &DecoderNets,
     level: Level,
-    q: &[i16],
+    (q, whole): (&[i16], bool),
     prediction: Option<&FrameBuf>,
     like: &FrameBuf,
-    slice_rows: usize,
+    (slice_rows, slices): (usize, usize),
 ) -> Vec<Picture> {
     let row = like.width().div_ceil(16) * nets.latents();
     let mut q = q;
-    (0..like.height())
-        .step_by(slice_rows)
-        .map(|top| {
-            let end = (top + slice_rows).min(like.height());
+    (0..slices)
+        .map(|i| {
+            let top = i * slice_rows;
+            let end = match i + 1 < slices {
+                true => top + slice_rows,
+                false => like.height(),
+            };
             let mut out = picture(like, top, end);
             let prediction = prediction.map(|p| picture(p, top, end));
             let (own, rest) = q.split_at((end - top).div_ceil(16) * row);
             q = rest;
             let (p, mut w) = (prediction.as_ref(), SynthesisWorkspace::default());
-            nets.synthesise(&Kernels::plain(), level, own, p, &mut out, &mut w)
-                .unwrap();
+            let k = Kernels::plain();
+            if whole {
+                nets.synthesise_whole(&k, level, own, p, &mut out, &mut w)
+            } else {
+                nets.synthesise(&k, level, own, p, &mut out, &mut w)
+            }
+            .unwrap();
             out
         })
         .collect()
@@ -126,17 +134,26 @@ fn pictures_equal_the_cpu_s() {
         for kind in Kind::ALL {
             let nets = model.decoder(kind).unwrap();
             let layers = layers(nets);
-            for (size, slice_rows, format) in [
-                ((91, 75), 64, PixelFormat::I420),
-                ((64, 64), 16, PixelFormat::Nv12),
-                ((16, 130), 64, PixelFormat::Nv12),
-                ((5, 3), 64, PixelFormat::I420),
+            for (size, slice_rows, slices, format) in [
+                ((91, 75), 64, None, PixelFormat::I420),
+                ((64, 64), 16, None, PixelFormat::Nv12),
+                ((16, 130), 64, None, PixelFormat::Nv12),
+                ((16, 130), 64, Some(2), PixelFormat::Nv12),
+                ((33, 43), 16, Some(1), PixelFormat::I420),
+                ((5, 3), 64, None, PixelFormat::I420),
             ] {
                 let mut synthesis =
                     DeviceSynthesis::new(&rig.stream, &layers, size, slice_rows).unwrap();
-                for level in [0, 16, 31] {
+                if let Some(slices) = slices {
+                    synthesis = synthesis.with_slices(slices).unwrap();
+                }
+                let count = slices.unwrap_or(size.1.div_ceil(slice_rows));
+                let slices = (slice_rows, count);
+                for (level, whole) in [(0, false), (16, false), (31, false), (16, true)] {
                     let count = synthesis.latent_bytes() / 2;
-                    let q: Vec<i16> = (0..count).map(|_| rig.random.i16(-9..=9)).collect();
+                    let most = if whole { 2047 } else { 9 };
+                    let q = (0..count).map(|_| rig.random.i16(-most..=most));
+                    let q: Vec<i16> = q.collect();
                     let bytes: Vec<u8> = q.iter().flat_map(|v| v.to_ne_bytes()).collect();
                     let on_device = DeviceBuffer::with(&rig.stream, &bytes, Cargo::Frame).unwrap();
                     let color = Color::default();
@@ -146,22 +163,28 @@ fn pictures_equal_the_cpu_s() {
                     let frame = rig.up(&before);
                     let uploaded = prediction.as_ref().map(|p| rig.up(p));
                     let predicted: Option<DeviceFrame> = uploaded.as_ref().map(|p| p.frame());
-                    synthesis
-                        .run(
-                            &rig.kernels,
-                            &rig.stream,
-                            usize::from(level),
-                            &on_device,
-                            predicted.as_ref(),
-                            &frame.frame(),
-                        )
-                        .unwrap();
+                    let run = match whole {
+                        true => DeviceSynthesis::run_whole,
+                        false => DeviceSynthesis::run,
+                    };
+                    run(
+                        &mut synthesis,
+                        &rig.kernels,
+                        &rig.stream,
+                        usize::from(level),
+                        &on_device,
+                        predicted.as_ref(),
+                        &frame.frame(),
+                    )
+                    .unwrap();
                     let level = Level::new(level).unwrap();
-                    let wanted = on_cpu(nets, level, &q, prediction.as_ref(), &before, slice_rows);
+                    let (q, p) = ((&q[..], whole), prediction.as_ref());
+                    let wanted = on_cpu(nets, level, q, p, &before, slices);
                     let result = rig.down(&frame);
                     for (n, wanted) in wanted.iter().enumerate() {
                         let top = n * slice_rows;
-                        let got = picture(&result, top, (top + slice_rows).min(size.1));
+                        let end = top + wanted.format.height as usize;
+                        let got = picture(&result, top, end);
                         for (a, b) in got.planes.iter().zip(&wanted.planes) {
                             assert_eq!(a.samples, b.samples, "{i} {kind:?} {size:?} slice {n}");
                             seen.extend(a.samples.iter().copied());
@@ -195,6 +218,10 @@ fn what_does_not_fit_is_refused() {
     let mut wrong = intra.clone();
     wrong.steps.pop();
     assert!(new(&wrong, (16, 16), 64));
+    for (slices, fits) in [(0, false), (1, true), (2, true), (3, false)] {
+        let made = DeviceSynthesis::new(&rig.stream, &intra, (32, 65), 64).unwrap();
+        assert_eq!(made.with_slices(slices).is_ok(), fits, "{slices}");
+    }
     let mut synthesis = DeviceSynthesis::new(&rig.stream, &intra, (32, 16), 64).unwrap();
     let [good, large] = [(32, 16), (32, 32)].map(|size| {
         let frame = rig.noise(PixelFormat::Nv12, size, Color::default());
