@@ -32,6 +32,7 @@ def report(folder):
         result, seconds, what = rest[:13].strip(), rest[13:18].strip(), rest[20:].strip()
         yield f"| {name} | {result} | {seconds} | {what} |"
     lines = [json.loads(line) for line in read("gpu.jsonl").splitlines()]
+    codec = [line for line in lines if "codec" in line]
     ours = [line for line in lines if "model" in line]
     loops = {(t["torch"], t["from"], t["precision"]): t for t in lines if "torch" in t}
     for row in ours:
@@ -47,6 +48,10 @@ def report(folder):
         ("times as fast", "times"), ("copies of frames", "copies"), ("MB", "memory_mb"),
         ("KiB more at the end", "grown_kb"),
     ])  # fmt: skip
+    if codec:
+        # The codec's lines have other fields; each is a column.
+        yield ""
+        yield from table(codec, [(key.replace("_", " "), key) for key in codec[0]])
 
 
 def main():
