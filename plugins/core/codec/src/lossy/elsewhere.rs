@@ -309,7 +309,7 @@ impl Coder {
         drop(parts);
         let slices = slices.into_iter().collect::<Result<_>>()?;
         self.finish(elsewhere, job, kind, buffers)?;
-        let mut out = Picture::grey(job.format);
+        let mut out = self.pools().grey(job.format);
         (0..job.slices()).for_each(|i| put_rows(&mut out, &buffers.picture, i));
         Ok((slices, out))
     }
