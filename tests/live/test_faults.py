@@ -212,15 +212,16 @@ def test_streams_do_not_touch_each_other_and_take_the_network_in_turn(two) -> No
     with Publisher(live, WATER, key="first-key-of-two") as first:
         live.wait_stream(lambda s: s["inference_p95_s"] > 0, name="one", seconds=60)
         with Publisher(live, WATER, key="second-key-of-two"):
-            second = live.wait_stream(lambda s: s["frames_out"] > 60, name="two", seconds=60)
-            # All but those over which it ramps down at its start.
-            upscaled = second["frames_out"] - second["fallback_frames"]
-            assert upscaled < 10, second
+            upscaled = lambda s: s["frames_out"] - s["fallback_frames"]
+            # At each start of the clip, which is sent in a loop, it ramps down over a few frames.
+            began = live.wait_stream(lambda s: s["frames_out"] > 60, name="two", seconds=60)
+            second = live.wait_stream(lambda s: s["frames_out"] > 150, name="two", seconds=60)
+            assert upscaled(second) - upscaled(began) < (second["frames_out"] - began["frames_out"]) / 3, (began, second)
             assert live.streams()["one"]["phase"] == "live"
             first.kill()
             live.wait_said("the network is free")
             # However busy this machine is: it is tried.
-            second = live.wait_stream(lambda s: s["frames_out"] - s["fallback_frames"] >= 10, name="two", seconds=60)
+            second = live.wait_stream(lambda s: upscaled(s) >= upscaled(second) + 20, name="two", seconds=60)
             assert second["phase"] == "live" and second["discontinuities"] == 0, second
             assert live.streams()["one"]["phase"] == "waiting"
     assert live.stop() == 0
