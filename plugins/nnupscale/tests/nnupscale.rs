@@ -487,3 +487,18 @@ fn padded_buffers_of_a_decoder_are_read_by_their_strides() {
         expected.map_readable().unwrap().as_slice()
     );
 }
+
+#[test]
+fn a_fallback_that_is_forced_before_the_start_holds_from_the_first_frame_on() {
+    for (qos, most) in [("off", 0), ("fallback", 6)] {
+        let messages = play(&format!(
+            "videotestsrc num-buffers=20 ! {} ! nnupscale model={MODEL} qos-mode={qos} force-fallback=true ! fakesink",
+            i420(32, 32)
+        ))
+        .unwrap();
+        let stats = stats(&messages);
+        assert_eq!(stats.frames, 20);
+        // With qos-mode=fallback a ramp comes first.
+        assert!(stats.fallback_frames + most >= 20, "{qos}: {stats:?}");
+    }
+}

@@ -202,7 +202,11 @@ impl BaseTransformImpl for NnUpscale {
         counters.total.model = model.info().name.clone();
         counters.total.scale = self.scale.load(Ordering::Relaxed);
         drop(counters);
-        *lock(&self.shared) = Shared::default();
+        // What was set before the start holds from the first frame on.
+        *lock(&self.shared) = Shared {
+            forced: settings.force_fallback,
+            ..Shared::default()
+        };
         *lock(&self.state) = Some(State {
             model,
             compare_model,
