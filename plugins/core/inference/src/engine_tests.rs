@@ -1,33 +1,13 @@
 //! The engine on small networks made here, with the real ONNX Runtime.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use gstneural_pixels::{Color, FrameBuf, FrameRef, Matrix, PixelFormat, Range};
 
-use crate::{Engine, Error, Item, Mode, Model, Options, Previous, Tile, runtime, testing::Builder};
-
-/// Where `packaging/setup.sh` puts ONNX Runtime.
-pub(crate) fn roots() -> Vec<PathBuf> {
-    runtime::roots(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("x"))
-}
-
-pub(crate) fn load_with(b: &Builder, modelinfo: &str) -> crate::Result<Arc<Model>> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("net.onnx");
-    fs::write(&path, b.bytes()).unwrap();
-    if !modelinfo.is_empty() {
-        fs::write(
-            dir.path().join("net.modelinfo"),
-            format!("[nnupscale]\n{modelinfo}"),
-        )
-        .unwrap();
-    }
-    Model::load(&path, &roots())
-}
-
-pub(crate) fn load(b: &Builder) -> Arc<Model> {
-    load_with(b, "range=0,1\n").unwrap()
-}
+use crate::{
+    Engine, Error, Item, Mode, Model, Options, Previous, Tile,
+    testing::{Builder, load, load_with},
+};
 
 /// A luma x2 network with a PReLU and a receptive radius of 4.
 pub(crate) fn luma() -> Builder {

@@ -1,6 +1,9 @@
 //! Builds small models in memory for the tests of this crate.
 
+use std::{fs, path::PathBuf, sync::Arc};
+
 use crate::{
+    Model,
     onnx::{
         AttributeProto, GraphProto, Message, ModelProto, OperatorSetIdProto, TensorShapeProto,
         TypeProto, ValueInfoProto,
@@ -9,6 +12,7 @@ use crate::{
         type_proto,
     },
     rewrite::{float_tensor, int_attr, node},
+    runtime,
 };
 
 /// A model being built.
@@ -181,12 +185,27 @@ pub(crate) fn net() -> Builder {
         .shuffle("c", "output", 2, true)
 }
 
-/// A model of the built graph, whose white is 1.
-pub(crate) fn load(b: &Builder) -> std::sync::Arc<crate::Model> {
+/// Where `packaging/setup.sh` puts ONNX Runtime.
+fn roots() -> Vec<PathBuf> {
+    runtime::roots(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("x"))
+}
+
+/// A model of the built graph with a section of metadata.
+pub(crate) fn load_with(b: &Builder, modelinfo: &str) -> crate::Result<Arc<Model>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("net.onnx");
-    std::fs::write(&path, b.bytes()).unwrap();
-    std::fs::write(dir.path().join("net.modelinfo"), "[nnupscale]\nrange=0,1\n").unwrap();
-    let anchor = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("x");
-    crate::Model::load(&path, &crate::runtime::roots(&anchor)).unwrap()
+    fs::write(&path, b.bytes()).unwrap();
+    if !modelinfo.is_empty() {
+        fs::write(
+            dir.path().join("net.modelinfo"),
+            format!("[nnupscale]\n{modelinfo}"),
+        )
+        .unwrap();
+    }
+    Model::load(&path, &roots())
+}
+
+/// A model of the built graph, whose white is 1.
+pub(crate) fn load(b: &Builder) -> Arc<Model> {
+    load_with(b, "range=0,1\n").unwrap()
 }

@@ -9,7 +9,7 @@ use gstneural_cuda::{
 use gstneural_pixels::{Color, PixelFormat};
 
 use super::{
-    Gpu,
+    Gpu, GpuFrame,
     net::GpuNet,
     tiles::{Ramps, reach},
 };
@@ -23,13 +23,6 @@ use crate::{
     route::Route,
     tiles::{Axis, Span},
 };
-
-/// One frame to be upscaled.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct GpuItem<'a> {
-    pub window: &'a [DeviceFrame],
-    pub output: DeviceFrame,
-}
 
 /// One tile of one frame; `lane` is the channel for the routes that run one after the other.
 #[derive(Debug, Clone, Copy)]
@@ -181,7 +174,7 @@ impl GpuEngine {
     ///
     /// # Errors
     /// [`Error::Inference`], [`Error::Cuda`]; the output is not valid then.
-    pub fn run(&mut self, item: GpuItem<'_>) -> Result<Report> {
+    pub fn run(&mut self, item: GpuFrame<'_>) -> Result<Report> {
         self.check(&item)?;
         match self.run_once(&item)? {
             (report, None) => Ok(report),
@@ -192,7 +185,7 @@ impl GpuEngine {
         }
     }
 
-    fn run_once(&mut self, item: &GpuItem<'_>) -> Result<(Report, Option<Fault>)> {
+    fn run_once(&mut self, item: &GpuFrame<'_>) -> Result<(Report, Option<Fault>)> {
         self.prepare(item)?;
         self.jobs.clear();
         let lanes = if self.route.is_one_by_one() { 3 } else { 1 };
@@ -232,7 +225,7 @@ impl GpuEngine {
         Ok((report, fault))
     }
 
-    fn check(&self, item: &GpuItem<'_>) -> Result<()> {
+    fn check(&self, item: &GpuFrame<'_>) -> Result<()> {
         let info = self.model.info();
         let fits =
             |f: &DeviceFrame, w, h| f.format() == self.format && f.width() == w && f.height() == h;
@@ -250,7 +243,7 @@ impl GpuEngine {
     }
 
     /// Does what does not need the network: chroma, alpha, the frame that luma is added to.
-    fn prepare(&self, item: &GpuItem<'_>) -> Result<()> {
+    fn prepare(&self, item: &GpuFrame<'_>) -> Result<()> {
         let Some(input) = item.window.get(item.window.len() / 2) else {
             return Ok(());
         };
@@ -292,7 +285,7 @@ impl GpuEngine {
     }
 
     /// Writes a tile of all frames of the window into a slot of the input.
-    fn load(&self, item: &GpuItem<'_>, job: Job, slot: usize) -> Result<()> {
+    fn load(&self, item: &GpuFrame<'_>, job: Job, slot: usize) -> Result<()> {
         let (stream, kernels) = (&*self.gpu.stream, &self.gpu.kernels);
         let white = self.model.info().white;
         let at = (job.x.start as isize, job.y.start as isize);
@@ -320,7 +313,7 @@ impl GpuEngine {
     }
 
     /// Takes one tile out of the output.
-    fn store(&self, item: &GpuItem<'_>, job: Job, slot: usize) -> Result<()> {
+    fn store(&self, item: &GpuFrame<'_>, job: Job, slot: usize) -> Result<()> {
         let (stream, kernels) = (&*self.gpu.stream, &self.gpu.kernels);
         let info = self.model.info();
         let from = self.net.output(slot)?;
@@ -377,7 +370,7 @@ impl GpuEngine {
     }
 
     /// Does what needs the whole result of a frame: blended tiles, colour, chroma.
-    fn finish(&self, item: &GpuItem<'_>) -> Result<()> {
+    fn finish(&self, item: &GpuFrame<'_>) -> Result<()> {
         let (stream, kernels, out) = (&*self.gpu.stream, &self.gpu.kernels, &item.output);
         let white = self.model.info().white;
         let whole = Region::whole(out.width(), out.height());

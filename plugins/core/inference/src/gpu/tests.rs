@@ -13,8 +13,8 @@ use super::{Gpu, GpuFrame, GpuUpscaler};
 use crate::{
     Compare, Device, Error, Frame, Mode, Model, Options, Precision, Processor, Tile, Upscaler,
     UpscalerOptions,
-    engine_tests::{difference, load_with, luma, noise, rgb, strided},
-    testing::{Builder, load},
+    engine_tests::{difference, luma, noise, rgb, strided},
+    testing::{Builder, load, load_with},
 };
 
 const FORMATS: [PixelFormat; 4] = [

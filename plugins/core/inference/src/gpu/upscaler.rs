@@ -12,10 +12,7 @@ use gstneural_cuda::{
 };
 use gstneural_pixels::{Color, PixelFormat};
 
-use super::{
-    Gpu,
-    engine::{GpuEngine, GpuItem},
-};
+use super::{Gpu, engine::GpuEngine};
 use crate::{
     device::{Placement, Processor},
     engine::{Options, Plan, Report, Tile},
@@ -251,7 +248,7 @@ impl GpuUpscaler {
         };
         let output = frame.output;
         let result = self.result.as_ref().map_or(output, DeviceFrameBuf::frame);
-        let report = self.engine.run(GpuItem {
+        let report = self.engine.run(GpuFrame {
             window: frame.window,
             output: result,
         })?;
@@ -341,7 +338,7 @@ impl GpuUpscaler {
         };
         match &mut self.other {
             Some(other) => {
-                other.run(GpuItem {
+                other.run(GpuFrame {
                     window: &[*input],
                     output: beside,
                 })?;
