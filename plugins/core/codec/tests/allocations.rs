@@ -2,6 +2,9 @@
 //! the bytes of the unit that the encoder hands out.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+mod common;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::{
@@ -49,19 +52,9 @@ fn counted<T>(work: impl FnOnce() -> T) -> (T, u64) {
     (out, COUNT.load(Ordering::Relaxed) - before)
 }
 
+/// The moving pattern with this file's noise.
 fn clip(format: Format, frames: usize) -> Vec<Picture> {
-    let mut rng = fastrand::Rng::with_seed(3);
-    let frame = |t: usize| {
-        let mut picture = Picture::grey(format);
-        for plane in &mut picture.planes {
-            for i in 0..plane.samples.len() {
-                let (x, y) = (i % plane.width + 2 * t, i / plane.width);
-                plane.samples[i] = ((x * x / 9 + y * 3) % 200) as u16 + rng.u16(0..8);
-            }
-        }
-        picture
-    };
-    (0..frames).map(frame).collect()
+    common::clip(format, frames, 3)
 }
 
 /// Allocations of the encoder and the decoder for each of the last 20 frames of 60, of five that

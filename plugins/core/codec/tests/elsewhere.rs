@@ -2,16 +2,17 @@
 //! pictures, the same damage; and arithmetic that is another is refused.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
+use common::format;
 use gstneural_codec::{
     BytePlanes, CodecError, Config, Decoder, Encoder, Format, FrameLatents, Layer, Lossy, Picture,
-    Result, Synthesiser,
-    bitstream::Chroma,
-    check_synthesiser,
+    Result, Synthesiser, check_synthesiser,
     nets::{Kernels, LatentInput, Model, Sizes, SynthesisWorkspace},
 };
 
@@ -111,28 +112,9 @@ impl Synthesiser for Plain {
     }
 }
 
-fn format(width: u32, height: u32) -> Format {
-    Format {
-        width,
-        height,
-        chroma: Chroma::C420,
-        depth: 8,
-    }
-}
-
+/// The moving pattern with this file's noise.
 fn clip(format: Format, frames: usize) -> Vec<Picture> {
-    let mut rng = fastrand::Rng::with_seed(5);
-    let frame = |t: usize| {
-        let mut picture = Picture::grey(format);
-        for plane in &mut picture.planes {
-            for i in 0..plane.samples.len() {
-                let (x, y) = (i % plane.width + 2 * t, i / plane.width);
-                plane.samples[i] = ((x * x / 9 + y * 3) % 200) as u16 + rng.u16(0..8);
-            }
-        }
-        picture
-    };
-    (0..frames).map(frame).collect()
+    common::clip(format, frames, 5)
 }
 
 fn model() -> Arc<Model> {

@@ -2,11 +2,14 @@
 //! it nothing changes.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::sync::Arc;
 
+use common::format;
 use gstneural_codec::{
     CodecError, Config, Decoder, Encoder, Format, Layer, Layers, Lossy, Picture, Rate,
-    bitstream::{AccessUnit, Chroma, FrameType, Header, without_layer},
+    bitstream::{AccessUnit, FrameType, Header, without_layer},
     nets::{Model, Sizes},
 };
 
@@ -24,29 +27,9 @@ fn model() -> Arc<Model> {
     Arc::new(Model::synthetic(21, SIZES).unwrap().0)
 }
 
-fn format(width: u32, height: u32) -> Format {
-    Format {
-        width,
-        height,
-        chroma: Chroma::C420,
-        depth: 8,
-    }
-}
-
-/// A pattern that moves, over noise.
+/// The moving pattern with this file's noise.
 fn clip(format: Format, frames: usize) -> Vec<Picture> {
-    let mut rng = fastrand::Rng::with_seed(5);
-    let frame = |t: usize| {
-        let mut picture = Picture::grey(format);
-        for plane in &mut picture.planes {
-            for i in 0..plane.samples.len() {
-                let (x, y) = (i % plane.width + 2 * t, i / plane.width);
-                plane.samples[i] = ((x * x / 9 + y * 3) % 200) as u16 + rng.u16(0..8);
-            }
-        }
-        picture
-    };
-    (0..frames).map(frame).collect()
+    common::clip(format, frames, 5)
 }
 
 fn lossless(refers: bool) -> Option<Layer> {

@@ -2,8 +2,11 @@
 //! it is run, and damage stays where it is.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::sync::Arc;
 
+use common::format;
 use gstneural_codec::{
     CodecError, Config, Decoder, Encoder, Format, Lossy, Picture, Rate,
     bitstream::{AccessUnit, Chroma, FrameType},
@@ -38,29 +41,9 @@ fn profiles(seed: u64) -> [Lossy; 2] {
     [Lossy::new(model(seed)), vq]
 }
 
-fn format(width: u32, height: u32) -> Format {
-    Format {
-        width,
-        height,
-        chroma: Chroma::C420,
-        depth: 8,
-    }
-}
-
-/// A pattern that moves, over noise.
+/// The moving pattern with this file's noise.
 fn clip(format: Format, frames: usize) -> Vec<Picture> {
-    let mut rng = fastrand::Rng::with_seed(3);
-    let frame = |t: usize| {
-        let mut picture = Picture::grey(format);
-        for plane in &mut picture.planes {
-            for i in 0..plane.samples.len() {
-                let (x, y) = (i % plane.width + 2 * t, i / plane.width);
-                plane.samples[i] = ((x * x / 9 + y * 3) % 200) as u16 + rng.u16(0..8);
-            }
-        }
-        picture
-    };
-    (0..frames).map(frame).collect()
+    common::clip(format, frames, 3)
 }
 
 fn config(format: Format, lossy: Lossy) -> Config {
