@@ -220,8 +220,8 @@ def test_streams_do_not_touch_each_other_and_take_the_network_in_turn(two) -> No
             assert live.streams()["one"]["phase"] == "live"
             first.kill()
             live.wait_said("the network is free")
-            # However busy this machine is: it is tried.
-            second = live.wait_stream(lambda s: upscaled(s) > upscaled(second) + 3, name="two", seconds=60)
+            # The clip's packets come in bursts of half a second, which is no reason to fall back.
+            second = live.wait_stream(lambda s: upscaled(s) > upscaled(second) + 60, name="two", seconds=60)
             assert second["phase"] == "live" and second["discontinuities"] == 0, second
             assert live.streams()["one"]["phase"] == "waiting"
     assert live.stop() == 0

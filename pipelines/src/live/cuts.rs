@@ -1,6 +1,7 @@
 //! The times at which segments begin: one list for all renditions of a run, so that they are
 //! aligned. Times are running times in ns from the run's first frame.
 
+use super::late::Schedule;
 use super::lock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -158,31 +159,59 @@ impl Follower {
 }
 
 /// When frames arrived, so that their age can be told anywhere in the graph.
+#[derive(Debug)]
+pub struct Arrivals {
+    began: Instant,
+    state: Mutex<Came>,
+}
+
 #[derive(Debug, Default)]
-pub struct Arrivals(Mutex<VecDeque<(u64, Instant)>>);
+struct Came {
+    frames: VecDeque<(u64, Instant)>,
+    schedule: Schedule,
+}
 
 /// Frames remembered: a minute of 60 fps.
 const FRAMES: usize = 3600;
 
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            state: Mutex::default(),
+        }
+    }
+}
+
 impl Arrivals {
     /// A frame of this time has come.
     pub fn add(&self, time: u64) {
-        let mut all = lock(&self.0);
+        let mut state = lock(&self.state);
+        let now = Instant::now();
         // Frames with B-frames between them come out of order; their ages differ by little.
-        if all.back().is_none_or(|(last, _)| *last < time) {
-            all.push_back((time, Instant::now()));
+        if state.frames.back().is_none_or(|(last, _)| *last < time) {
+            state.frames.push_back((time, now));
+            let since = now.saturating_duration_since(self.began);
+            state.schedule.came(time, since.as_nanos() as u64);
         }
-        if all.len() > FRAMES {
-            all.pop_front();
+        if state.frames.len() > FRAMES {
+            state.frames.pop_front();
         }
     }
 
     /// How long ago the frame of this time came.
     pub fn age(&self, time: u64) -> Option<Duration> {
-        let all = lock(&self.0);
-        let at = all.partition_point(|(t, _)| *t <= time);
-        let (_, instant) = all.get(at.checked_sub(1)?)?;
+        let state = lock(&self.state);
+        let at = state.frames.partition_point(|(t, _)| *t <= time);
+        let (_, instant) = state.frames.get(at.checked_sub(1)?)?;
         Some(instant.elapsed())
+    }
+
+    /// How long after its place in the schedule the frame of this time is done, if it is done now;
+    /// ns.
+    pub fn behind(&self, time: u64) -> Option<i64> {
+        let now = self.began.elapsed().as_nanos() as u64;
+        lock(&self.state).schedule.behind(time, now)
     }
 }
 

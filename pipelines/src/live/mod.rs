@@ -12,6 +12,7 @@ pub mod feed;
 pub mod hls;
 pub mod ingest;
 pub mod ladder;
+pub mod late;
 pub mod run;
 pub mod serve;
 pub mod settings;

@@ -14,13 +14,14 @@ use super::cuts::{Arrivals, Cuts};
 use super::feed::Inlets;
 use super::hls::options::Container;
 use super::ladder::{Plan, Planned, Source, Way, frame_time};
+use super::late::Lateness;
 use super::lock;
 use super::sinks::{Outlet, Sinks};
 use crate::failure::{Failure, make};
 use crate::parts::{add_chain, byte_queue, fail, sink_pad, src_pad, upscaler};
 use gst::prelude::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Raw frames that may wait for the network; the packets behind them wait as packets.
@@ -286,7 +287,7 @@ fn force_keyframes(pad: &gst::Pad, cuts: &Arc<Cuts>) -> Result<(), Failure> {
     let peer = pad
         .peer()
         .ok_or_else(|| fail("an encoder without a source"))?;
-    let follower = std::sync::Mutex::new(cuts.follow());
+    let follower = Mutex::new(cuts.follow());
     let count = AtomicU64::new(0);
     peer.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(time) = info.buffer().and_then(|b| b.pts()) else {
@@ -353,23 +354,20 @@ fn cut(pad: &gst::Pad, setup: &Setup<'_>) {
     });
 }
 
-/// Tells the upscaler how late its frames are: their age above the least age in this run.
+/// Tells the upscaler how late its frames are.
 fn watch_upscaled(element: &gst::Element, setup: &Setup<'_>) -> Result<(), Failure> {
     let counters = Arc::clone(setup.counters);
     let arrivals = Arc::clone(setup.arrivals);
     let frame = frame_time(setup.source.frame_rate);
-    let least = AtomicU64::new(u64::MAX);
+    let lateness = Mutex::new(Lateness::new(frame));
     src_pad(element)?.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         counters.upscaled.fetch_add(1, Relaxed);
         let Some(time) = info.buffer().and_then(|b| b.pts()) else {
             return gst::PadProbeReturn::Ok;
         };
-        if let Some(age) = arrivals.age(time.nseconds()) {
-            let age = age.as_nanos() as u64;
-            let least = least.fetch_min(age, Relaxed).min(age);
-            // A frame's time of it is how the packets come.
-            let late = (age - least).saturating_sub(frame.as_nanos() as u64);
-            let event = gst::event::Qos::builder(gst::QOSType::Underflow, 1.0, late as i64)
+        if let Some(behind) = arrivals.behind(time.nseconds()) {
+            let late = lock(&lateness).frame(time.nseconds(), behind);
+            let event = gst::event::Qos::builder(gst::QOSType::Underflow, 1.0, late)
                 .timestamp(time)
                 .build();
             pad.send_event(event);
