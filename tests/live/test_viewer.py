@@ -93,8 +93,10 @@ def test_the_picture_plays_and_is_right(live: Live, offline: list[np.ndarray]) -
         WORK.mkdir(parents=True, exist_ok=True)
         kept = browser.screenshot(WORK / "live-player.png")
         assert Image.open(kept).size[0] >= 1000
-        # A buffer that runs dry is the machine's, everything else is ours.
-        errors = [e for e in browser.evaluate("window.player.errors") if e["fatal"] or "Stalled" not in e["details"]]
+        # A buffer that runs dry is the machine's, a request that was given up belongs to the switches
+        # above; everything else is ours.
+        harmless = ("bufferStalledError", "aborted")
+        errors = [e for e in browser.evaluate("window.player.errors") if e["fatal"] or e["details"] not in harmless]
         assert errors == [] and not [c for c in browser.console if c.startswith("exception")], (errors, browser.console)
 
 

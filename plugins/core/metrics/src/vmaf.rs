@@ -325,8 +325,9 @@ impl VmafSession {
                 bpc: u32::from(format.info().depth),
                 pix_fmt: pixel_format(format, self.planes)?,
             },
-            // Pairs queued, in the works and being filled, and the previous two references.
-            pic_cnt: 4 * n_threads + 8,
+            // A pair in the works for each thread, one that waits, one being filled, and the
+            // previous reference: few, so that what was filled is still in the cache.
+            pic_cnt: 2 * n_threads + 5,
         };
         // SAFETY: the context is alive; the configuration is copied.
         let code = unsafe { ffi::vmaf_preallocate_pictures(self.context(), cfg) };
