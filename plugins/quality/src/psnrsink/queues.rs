@@ -76,7 +76,7 @@ pub(super) struct Queues {
 
 /// Frames that a pad holds while all of them can be measured: memory that is used again at once is
 /// still in the cache.
-const WHILE_MEASURING: usize = 4;
+const WHILE_MEASURING: usize = 2;
 /// The tolerance where the frame rate is not known either.
 const USUAL_TOLERANCE_NS: u64 = 20_000_000;
 
@@ -408,16 +408,16 @@ mod tests {
         let limits = |q: &Queues| ["reference", "a", "b"].map(|name| q.limit(name));
         assert_eq!(limits(&q), [9, 9, 9], "all wait for the others");
         push(&mut q, "reference", 0);
-        assert_eq!(limits(&q), [9, 4, 4]);
+        assert_eq!(limits(&q), [9, 2, 2]);
         push(&mut q, "a", 0);
-        assert_eq!(limits(&q), [9, 4, 4], "b has nothing for the reference");
+        assert_eq!(limits(&q), [9, 2, 2], "b has nothing for the reference");
         push(&mut q, "b", 0);
-        assert_eq!(limits(&q), [4, 4, 4]);
+        assert_eq!(limits(&q), [2, 2, 2]);
         q.tasks();
         assert_eq!(limits(&q), [9, 9, 9]);
-        q.max = 2;
+        q.max = 1;
         push(&mut q, "reference", 10);
-        assert_eq!(limits(&q), [2, 2, 2]);
+        assert_eq!(limits(&q), [1, 1, 1]);
     }
 
     #[test]
