@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// How long the end of a run may take to come through the graph.
+/// How long the end of a run may stand still on its way through the graph.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// A run under way.
@@ -266,12 +266,24 @@ impl Run {
         }
     }
 
+    /// Changes with each frame that is decoded, upscaled or encoded.
+    fn progress(&self) -> [u64; 3] {
+        let c = &self.counters;
+        [&c.decoded, &c.upscaled, &c.latency_ns].map(|n| n.load(Relaxed))
+    }
+
     /// Waits until the packets that are under way are in their segments. The feed has ended the run.
     pub fn drain(self) -> (Counts, Option<Failure>) {
-        let until = Instant::now() + DRAIN;
+        let mut until = Instant::now() + DRAIN;
+        let mut seen = self.progress();
         let types = [gst::MessageType::Eos, gst::MessageType::Error];
         let mut failure = self.sinks.error();
         while failure.is_none() {
+            // What is under way is bounded, so this ends, however busy the machine is.
+            let now = self.progress();
+            if now != seen {
+                (seen, until) = (now, Instant::now() + DRAIN);
+            }
             if Instant::now() >= until {
                 failure = Some(Failure::new("the graph did not come to its end"));
                 break;
