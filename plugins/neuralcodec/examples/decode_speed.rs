@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Instant};
 use gstneural_codec::{
     Config, Decoder, Encoder, Format, Lossy, Picture, Rate, bitstream::Chroma, nets::Model,
 };
-use gstneuralcodec::device::CudaSynthesiser;
+use gstneuralcodec::device::{CudaSynthesiser, Device, Place, Shape};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -78,7 +78,16 @@ fn main() -> Result<(), Error> {
     let mut name = "cpu".to_string();
     let mut gpu = None;
     if o.cuda {
-        let opened = CudaSynthesiser::open(&model, true).map_err(|why| why.to_string())?;
+        let place = Place {
+            device: Device::Cuda,
+            ..Place::default()
+        };
+        let shape = Shape {
+            width: o.size.0,
+            height: o.size.1,
+            intra_only: o.profile == "intra",
+        };
+        let opened = CudaSynthesiser::open(&model, &place, shape).map_err(|why| why.to_string())?;
         name = opened.name().into();
         gpu = Some(Arc::new(opened));
     }

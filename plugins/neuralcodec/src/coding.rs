@@ -11,7 +11,7 @@ use gstneural_codec::{
 };
 
 use crate::{
-    device::{self, CudaSynthesiser},
+    device::{self, CudaSynthesiser, Place, Shape},
     models,
 };
 
@@ -123,7 +123,7 @@ pub(crate) struct Wishes {
     pub model: String,
     /// 0: one for each core.
     pub threads: u32,
-    pub device: Device,
+    pub place: Place,
     pub picture_crc: bool,
 }
 
@@ -163,7 +163,7 @@ impl Wishes {
     /// # Errors
     /// A sentence that names the property.
     pub fn check(&self) -> Result<(), String> {
-        device::check(self.device)?;
+        device::check(self.place.device)?;
         let (profile, name) = (self.profile(), self.profile().name());
         if profile == Profile::Lossless {
             let lossy = [
@@ -259,7 +259,12 @@ impl Wishes {
             ..Config::new(format)
         });
         let encoder = encoder.map_err(|e| e.to_string())?;
-        let gpu = gpu(self.device, model.as_ref()).map_err(|e| e.to_string())?;
+        let shape = Shape {
+            width: format.width,
+            height: format.height,
+            intra_only: profile == Profile::Intra,
+        };
+        let gpu = gpu(&self.place, model.as_ref(), shape).map_err(|e| e.to_string())?;
         Ok(match &gpu {
             Some(used) => (encoder.synthesiser(used.clone()), gpu),
             None => (encoder, None),
@@ -271,12 +276,12 @@ impl Wishes {
 pub(crate) type UsedGpu = Option<Arc<CudaSynthesiser>>;
 
 /// The GPU for a model. Streams without networks have no use for one.
-fn gpu(wanted: Device, model: Option<&Arc<Model>>) -> Result<UsedGpu, CodecError> {
+fn gpu(place: &Place, model: Option<&Arc<Model>>, shape: Shape) -> Result<UsedGpu, CodecError> {
     let Some(model) = model else {
         return Ok(None);
     };
-    let only = wanted == Device::Cuda;
-    let found = device::choose(wanted, || CudaSynthesiser::open(model, only))?;
+    let open = || CudaSynthesiser::open(model, place, shape);
+    let found = device::choose(place.device, open)?;
     Ok(found.map(Arc::new))
 }
 
@@ -289,7 +294,8 @@ pub(crate) fn active(gpu: &UsedGpu) -> &'static str {
 }
 
 /// A decoder, and the GPU that it uses, if any, of the stream with this `codec_data`, on `wanted` threads (0: one for each core).
-/// `model` is one that is at hand beside those that are built in.
+/// `model` is one that is at hand beside those that are built in. `good` is called once the stream is
+/// known to be one that can be decoded, before a GPU is asked for.
 ///
 /// # Errors
 /// Those of [`Decoder::with_models`]: another version, profile or model is named.
@@ -298,16 +304,24 @@ pub(crate) fn decoder(
     codec_data: &[u8],
     wanted: u32,
     model: Option<&Arc<Model>>,
-    device: Device,
+    place: &Place,
     layers: LayersChoice,
+    good: impl FnOnce(),
 ) -> Result<(Decoder, UsedGpu), CodecError> {
     let decoder = Decoder::with_models(codec_data, |hash| models::find(hash, model))?;
+    good();
     let layers = match layers {
         LayersChoice::All => Layers::All,
         LayersChoice::Base => Layers::Base,
     };
     let decoder = decoder.threads(threads(wanted)).layers(layers);
-    let gpu = gpu(device, decoder.model())?;
+    let header = decoder.header();
+    let shape = Shape {
+        width: header.width,
+        height: header.height,
+        intra_only: header.profile == Profile::Intra,
+    };
+    let gpu = gpu(place, decoder.model(), shape)?;
     Ok(match &gpu {
         Some(used) => (decoder.synthesiser(used.clone()), gpu),
         None => (decoder, None),
@@ -336,7 +350,7 @@ impl Default for Wishes {
             tier: 0,
             model: String::new(),
             threads: 0,
-            device: Device::Auto,
+            place: Place::default(),
             picture_crc: false,
         }
     }

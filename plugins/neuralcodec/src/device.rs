@@ -1,7 +1,14 @@
 //! Where the synthesis of the lossy profiles runs: on the processor, or on a GPU by
 //! `gstneural-cuda`, after the GPU has shown that it computes the same.
 
-use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use gst::{glib, prelude::*};
 
 use gstneural_codec::{
     BytePlanes, CodecError, FrameLatents, Synthesiser,
@@ -10,12 +17,15 @@ use gstneural_codec::{
     nets::{DenseNumbers, DepthwiseNumbers, Kind, LatentInput, Model, SynthesisNumbers},
 };
 use gstneural_cuda::{
-    Cargo, DenseLayer, DepthwiseLayer, Device as Gpu, DeviceBuffer, DeviceFrameBuf,
-    DeviceSynthesis, Error, Kernels, Stream, SynthesisLayers,
+    Budget, Cargo, DenseLayer, DepthwiseLayer, Device as Gpu, DeviceBuffer, DeviceFrameBuf,
+    DeviceSynthesis, Error, Kernels, Limits, Member, PATIENCE, Reservation, Slot, Stream,
+    SynthesisLayers,
 };
 use gstneural_pixels::{Color, FrameMut, FrameRef, PixelFormat, PlaneMut, PlaneRef};
 
-use crate::{coding::Device, locks::lock};
+use crate::locks::lock;
+
+pub use crate::coding::Device;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -24,6 +34,92 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Device that the networks of neuralenc and neuraldec run on"),
     )
 });
+
+/// Folder with the lock files of slots that processes share, as nnupscale has it.
+const SLOT_FOLDER: &str = "GST_NEURAL_GPU_SLOT_DIR";
+/// Time between two tries to get memory.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What the properties say about where networks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// `device`.
+    pub device: Device,
+    /// `device-id`: which GPU, from 0.
+    pub id: u32,
+    /// `gpu-mem-limit`: MiB that all elements of the process may take of it together; 0 is no limit.
+    pub memory_mib: u32,
+    /// `gpu-slots`: elements that may use it at once; 0 is any number.
+    pub slots: u32,
+}
+
+impl Place {
+    /// The properties beside `device`; both elements have them, and nnupscale the same.
+    pub(crate) fn properties() -> Vec<glib::ParamSpec> {
+        vec![
+            glib::ParamSpecUInt::builder("device-id")
+                .nick("Device number")
+                .blurb("Which GPU, if there are several")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("gpu-mem-limit")
+                .nick("GPU memory limit")
+                .blurb("MiB of GPU memory that all elements of this process may take together, 0 = no limit; unused on the CPU")
+                .maximum(1 << 20)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("gpu-slots")
+                .nick("GPU slots")
+                .blurb("How many elements of this process use the GPU at once, others wait; 0 = any number. With GST_NEURAL_GPU_SLOT_DIR those of all processes")
+                .maximum(1024)
+                .mutable_ready()
+                .build(),
+        ]
+    }
+
+    /// Sets a property; false for one that is not of these.
+    pub(crate) fn set(&mut self, value: &glib::Value, name: &str) -> bool {
+        let number = |to: &mut u32| *to = value.get().unwrap_or(*to);
+        match name {
+            "device" => self.device = value.get().unwrap_or(self.device),
+            "device-id" => number(&mut self.id),
+            "gpu-mem-limit" => number(&mut self.memory_mib),
+            "gpu-slots" => number(&mut self.slots),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The value of a property; None for one that is not of these.
+    pub(crate) fn get(&self, name: &str) -> Option<glib::Value> {
+        Some(match name {
+            "device" => self.device.to_value(),
+            "device-id" => self.id.to_value(),
+            "gpu-mem-limit" => self.memory_mib.to_value(),
+            "gpu-slots" => self.slots.to_value(),
+            _ => return None,
+        })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            bytes: (self.memory_mib > 0).then_some(u64::from(self.memory_mib) << 20),
+            slots: (self.slots > 0).then_some(self.slots as usize),
+            folder: std::env::var_os(SLOT_FOLDER).map(Into::into),
+        }
+    }
+}
+
+/// What the frames of a stream are to its networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Luma samples a row.
+    pub width: u32,
+    /// Luma rows.
+    pub height: u32,
+    /// Whether no frame is predicted from others.
+    pub intra_only: bool,
+}
 
 /// Why a device is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +189,7 @@ pub(crate) fn fit<S: Synthesiser>(synthesiser: S, model: &Model) -> Result<S, Re
     }
 }
 
-/// The first GPU with its kernels, which all elements of the process share.
+/// A GPU with its kernels, which all elements of the process share.
 #[derive(Debug)]
 struct Shared {
     gpu: Gpu,
@@ -103,24 +199,32 @@ struct Shared {
 }
 
 impl Shared {
-    fn open() -> Result<Arc<Self>, Error> {
-        static OPEN: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
+    fn open(id: usize) -> Result<Arc<Self>, Error> {
+        static OPEN: LazyLock<Mutex<HashMap<usize, Weak<Shared>>>> = LazyLock::new(Mutex::default);
         let mut open = lock(&OPEN);
-        if let Some(shared) = open.upgrade() {
+        if let Some(shared) = open.get(&id).and_then(Weak::upgrade) {
             return Ok(shared);
         }
-        let gpu = Gpu::open(0)?;
+        let gpu = Gpu::open(id)?;
         let shared = Arc::new(Self {
             kernels: Kernels::new(&gpu)?,
             gpu,
             checked: Mutex::default(),
         });
-        *open = Arc::downgrade(&shared);
+        open.insert(id, Arc::downgrade(&shared));
         Ok(shared)
     }
 }
 
-/// Synthesis of a model's frames on the first GPU.
+/// What a stream has of the GPU's budget, given back with it.
+#[derive(Debug)]
+struct Held {
+    _slot: Slot,
+    _member: Member,
+    _reservation: Option<Reservation>,
+}
+
+/// Synthesis of a model's frames on a GPU.
 #[derive(Debug)]
 pub struct CudaSynthesiser {
     shared: Arc<Shared>,
@@ -136,6 +240,7 @@ struct State {
     stream: Stream,
     /// One for each kind, of the size of the last frame.
     made: Vec<Made>,
+    held: Option<Held>,
     /// Latents as bytes.
     bytes: Vec<u8>,
     failed: Option<String>,
@@ -154,37 +259,84 @@ struct Made {
 }
 
 impl CudaSynthesiser {
-    /// Opens the first GPU for a model, and checks that it computes what the CPU does. If it fails
-    /// later, that is an error if `only` it is to be used, else the CPU's turn.
+    /// Opens a GPU for a model and frames of a shape, takes all memory that they need of the budget
+    /// that every element of the process shares, and checks that it computes what the CPU does.
+    /// Waits up to [`PATIENCE`] each for a slot and for memory. If the GPU fails later, that is an
+    /// error with `device=cuda`, else the CPU's turn.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn open(model: &Model, only: bool) -> Result<Self, Refusal> {
+    pub fn open(model: &Model, place: &Place, shape: Shape) -> Result<Self, Refusal> {
         let unfit = |e: Error| match e {
-            Error::Unavailable(_) | Error::NoSuchDevice { .. } => Refusal::NotThere(e.to_string()),
+            Error::Unavailable(_) => Refusal::NotThere(e.to_string()),
             _ => Refusal::Unfit(e.to_string()),
         };
-        let shared = Shared::open().map_err(unfit)?;
+        let id = place.id as usize;
+        let shared = Shared::open(id).map_err(unfit)?;
+        let budget = Budget::of(id);
+        let member = budget.join(place.limits());
+        let held = Held {
+            _slot: budget.slot(PATIENCE).map_err(unfit)?,
+            _member: member,
+            _reservation: None,
+        };
         let stream = Stream::new(&shared.gpu).map_err(unfit)?;
         let of_kind = |kind| Some((kind, layers(model.decoder(kind).ok()?.synthesis_numbers())));
-        let synthesiser = Self {
+        let mut synthesiser = Self {
             layers: Kind::ALL.into_iter().filter_map(of_kind).collect(),
-            only,
+            only: place.device == Device::Cuda,
             state: Mutex::new(State {
                 stream,
                 made: Vec::new(),
+                held: Some(held),
                 bytes: Vec::new(),
                 failed: None,
             }),
             shared,
         };
-        if lock(&synthesiser.shared.checked).contains(model.hash()) {
-            return Ok(synthesiser);
+        if !lock(&synthesiser.shared.checked).contains(model.hash()) {
+            synthesiser = fit(synthesiser, model)?;
+            lock(&synthesiser.shared.checked).push(*model.hash());
+            let name = synthesiser.shared.gpu.name();
+            gst::info!(CAT, "networks run on {name}");
         }
-        let synthesiser = fit(synthesiser, model)?;
-        lock(&synthesiser.shared.checked).push(*model.hash());
-        gst::info!(CAT, "networks run on {}", synthesiser.shared.gpu.name());
+        synthesiser.take(&budget, shape).map_err(unfit)?;
         Ok(synthesiser)
+    }
+
+    /// Takes the memory for frames of a shape, so that none is missing in mid-stream.
+    fn take(&self, budget: &Budget, shape: Shape) -> Result<(), Error> {
+        let state = &mut *lock(&self.state);
+        // Those of the check.
+        state.made.clear();
+        let (width, height) = (shape.width as usize, shape.height as usize);
+        let (slice_rows, slices) = FrameLatents::slicing(height);
+        let needed = |kind| kind != Kind::Inter || !shape.intra_only;
+        let kinds = self.layers.iter().filter(|(kind, _)| needed(*kind));
+        let bytes = kinds.clone().map(|(kind, layers)| {
+            let frames = if *kind == Kind::Inter { 2 } else { 1 };
+            DeviceSynthesis::bytes_of(layers, (width, height))
+                + frames * DeviceFrameBuf::bytes_of(PixelFormat::I420, width, height)
+                + latent_bytes(layers, (width, height))
+        });
+        let reservation = budget.reserve(bytes.sum(), PATIENCE)?;
+        let begun = Instant::now();
+        for (kind, _) in kinds {
+            let made = loop {
+                match self.make(&state.stream, *kind, [width, height, slice_rows, slices]) {
+                    // Others, of other processes too, may give some back.
+                    Err(Error::OutOfMemory { .. }) if begun.elapsed() < PATIENCE => {
+                        thread::sleep(PAUSE);
+                    }
+                    made => break made?,
+                }
+            };
+            state.made.push(made);
+        }
+        if let Some(held) = &mut state.held {
+            held._reservation = Some(reservation);
+        }
+        Ok(())
     }
 
     /// What the GPU's maker calls it.
@@ -283,8 +435,15 @@ impl Synthesiser for CudaSynthesiser {
         state.failed = Some(e.to_string());
         // Others may need the memory.
         state.made.clear();
+        state.held = None;
         Ok(false)
     }
+}
+
+/// Bytes of the latents of a frame of `size` (width, height).
+fn latent_bytes(layers: &SynthesisLayers, (width, height): (usize, usize)) -> u64 {
+    let positions = width.div_ceil(16) * height.div_ceil(16);
+    (positions * layers.direct.inputs[0] * size_of::<i16>()) as u64
 }
 
 fn frame_of(planes: &BytePlanes) -> Result<FrameRef<'_>, Error> {

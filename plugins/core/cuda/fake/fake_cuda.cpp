@@ -5,6 +5,7 @@
 // FAKE_CUDA_DEVICES: how many devices (1). FAKE_CUDA_MEMORY: bytes of each (1 GiB).
 // FAKE_CUDA_INIT: what cuInit answers (0).
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -79,6 +80,7 @@ static std::mutex lock;
 static bool started = false;
 static std::map<Address, Allocation> memory;
 static size_t used = 0;
+static std::atomic<uint64_t> copied{0};
 static Context primary[16];
 static thread_local std::vector<Context *> current;
 
@@ -104,6 +106,9 @@ static bool owned(Address at, size_t bytes) {
     auto found = std::prev(after);
     return at + bytes <= found->first + found->second.bytes;
 }
+
+// Bytes that went between host and device, for tests.
+extern "C" __attribute__((visibility("default"))) uint64_t fake_cuda_copied() { return copied; }
 
 API cuInit(unsigned) {
     long answer = from_environment("FAKE_CUDA_INIT", 0);
@@ -288,6 +293,7 @@ API cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t bytes, void *) {
     if (Result r = need_context()) return r;
     if (!owned(to, bytes)) return INVALID_VALUE;
     memcpy((void *)to, from, bytes);
+    copied += bytes;
     return SUCCESS;
 }
 
@@ -295,6 +301,7 @@ API cuMemcpyDtoHAsync_v2(void *to, Address from, size_t bytes, void *) {
     if (Result r = need_context()) return r;
     if (!owned(from, bytes)) return INVALID_VALUE;
     memcpy(to, (const void *)from, bytes);
+    copied += bytes;
     return SUCCESS;
 }
 
@@ -311,6 +318,7 @@ API cuMemcpy2D_v2(const Copy2D *c) {
     if (c->srcType == 2 && !owned((Address)from, (c->height - 1) * c->srcPitch + c->width)) return INVALID_VALUE;
     if (c->dstType == 2 && !owned((Address)to, (c->height - 1) * c->dstPitch + c->width)) return INVALID_VALUE;
     for (size_t y = 0; y < c->height; y++) memcpy(to + y * c->dstPitch, from + y * c->srcPitch, c->width);
+    if (c->srcType != c->dstType) copied += c->width * c->height;
     return SUCCESS;
 }
 

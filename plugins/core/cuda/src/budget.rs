@@ -14,6 +14,9 @@ use crate::error::{Error, Result, arguments};
 /// How often lock files are tried while waiting.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// How long elements wait for others to give back memory or a slot.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a device's users may take together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Limits {
@@ -28,9 +31,26 @@ pub struct Limits {
 
 #[derive(Debug, Default)]
 struct Taken {
-    limits: Limits,
+    /// What each of those who take part says, with its number.
+    stated: Vec<(u64, Limits)>,
+    /// The next one's number.
+    next: u64,
     bytes: u64,
     slots: usize,
+}
+
+impl Taken {
+    fn bytes_limit(&self) -> Option<u64> {
+        self.stated.iter().filter_map(|(_, l)| l.bytes).min()
+    }
+
+    fn slots_limit(&self) -> Option<usize> {
+        self.stated.iter().filter_map(|(_, l)| l.slots).min()
+    }
+
+    fn folder(&self) -> Option<&PathBuf> {
+        self.stated.iter().find_map(|(_, l)| l.folder.as_ref())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,15 +83,28 @@ impl Budget {
         }
     }
 
-    /// Sets the limits. What is taken already stays so, even if it is more.
-    pub fn set(&self, limits: Limits) {
-        self.shared.lock().limits = limits;
-        self.shared.given_back.notify_all();
+    /// Takes part under limits of one's own, for as long as the result lives. Of the limits that
+    /// those who take part state, the tightest hold for all of them; who states none does not loosen
+    /// the others'. What is taken already stays so, even if it is more.
+    pub fn join(&self, limits: Limits) -> Member {
+        let mut taken = self.shared.lock();
+        let number = taken.next;
+        taken.next += 1;
+        taken.stated.push((number, limits));
+        Member {
+            number,
+            shared: self.shared.clone(),
+        }
     }
 
-    /// The limits.
+    /// The limits that hold now.
     pub fn limits(&self) -> Limits {
-        self.shared.lock().limits.clone()
+        let taken = self.shared.lock();
+        Limits {
+            bytes: taken.bytes_limit(),
+            slots: taken.slots_limit(),
+            folder: taken.folder().cloned(),
+        }
     }
 
     /// Bytes and slots that are taken in this process.
@@ -90,12 +123,12 @@ impl Budget {
             what: format!("{bytes} bytes"),
             waited_ms: waited.as_millis() as u64,
         };
-        if self.shared.lock().limits.bytes.is_some_and(|l| bytes > l) {
+        let alone = |t: &Taken| t.bytes_limit().is_some_and(|l| bytes > l);
+        if alone(&self.shared.lock()) {
             return Err(late(Duration::ZERO));
         }
         let full = |t: &mut Taken| {
-            t.limits
-                .bytes
+            t.bytes_limit()
                 .is_some_and(|l| t.bytes.saturating_add(bytes) > l)
         };
         let (mut taken, timeout) = self
@@ -139,7 +172,7 @@ impl Budget {
             self.shared.lock().slots += 1;
             return Ok(self.taken_slot(Some(file)));
         }
-        let full = |t: &mut Taken| t.limits.slots.is_some_and(|l| t.slots >= l);
+        let full = |t: &mut Taken| t.slots_limit().is_some_and(|l| t.slots >= l);
         let (mut taken, timeout) = self
             .shared
             .given_back
@@ -180,6 +213,22 @@ fn try_files(folder: &Path, ordinal: usize, slots: usize) -> Result<Option<File>
         }
     }
     Ok(None)
+}
+
+/// Limits that hold while this lives.
+#[derive(Debug)]
+#[must_use = "limits hold only while this lives"]
+pub struct Member {
+    number: u64,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let own = self.number;
+        self.shared.lock().stated.retain(|(n, _)| *n != own);
+        self.shared.given_back.notify_all();
+    }
 }
 
 /// Bytes taken of a budget, given back when dropped.
@@ -229,7 +278,7 @@ mod tests {
     #[test]
     fn bytes_are_waited_for_and_given_back() {
         let budget = Budget::of(1001);
-        budget.set(Limits {
+        let _member = budget.join(Limits {
             bytes: Some(100),
             ..Limits::default()
         });
@@ -249,7 +298,7 @@ mod tests {
     #[test]
     fn slots_are_counted_in_the_process() {
         let budget = Budget::of(1002);
-        budget.set(Limits {
+        let _member = budget.join(Limits {
             slots: Some(1),
             ..Limits::default()
         });
@@ -261,18 +310,41 @@ mod tests {
     }
 
     #[test]
+    fn the_tightest_limits_of_those_who_take_part_hold() {
+        let budget = Budget::of(1005);
+        let with = |bytes, slots| {
+            budget.join(Limits {
+                bytes,
+                slots,
+                ..Limits::default()
+            })
+        };
+        let holding = || (budget.limits().bytes, budget.limits().slots);
+        let wide = with(Some(100), Some(3));
+        let none = with(None, None);
+        assert_eq!(holding(), (Some(100), Some(3)));
+        let tight = with(Some(40), None);
+        assert_eq!(holding(), (Some(40), Some(3)));
+        assert!(budget.reserve(60, LONG).is_err());
+        drop((tight, none));
+        assert!(budget.reserve(60, NO_TIME).is_ok());
+        drop(wide);
+        assert_eq!(holding(), (None, None));
+    }
+
+    #[test]
     fn slots_are_shared_by_files() {
         let folder = tempfile::tempdir().unwrap();
         // Two budgets stand for two processes: locks are of open files.
         let budgets = [Budget::of(1003), Budget::of(1004)];
         let file = |slot| try_files(folder.path(), 7, slot).unwrap();
-        for budget in &budgets {
-            budget.set(Limits {
+        let members = budgets.each_ref().map(|budget| {
+            budget.join(Limits {
                 slots: Some(2),
                 folder: Some(folder.path().into()),
                 ..Limits::default()
-            });
-        }
+            })
+        });
         let one = file(2).unwrap();
         let two = file(2).unwrap();
         assert!(file(2).is_none());
@@ -282,8 +354,8 @@ mod tests {
         let slot = budgets[0].slot(NO_TIME).unwrap();
         let other = budgets[0].slot(NO_TIME).unwrap();
         assert!(budgets[0].slot(NO_TIME).is_err());
-        drop((slot, other));
-        budgets[1].set(Limits {
+        drop((slot, other, members));
+        let _member = budgets[1].join(Limits {
             slots: Some(1),
             folder: Some(folder.path().join("missing")),
             ..Limits::default()

@@ -251,19 +251,7 @@ impl DeviceFrameBuf {
         height: usize,
         color: Color,
     ) -> Result<Self> {
-        let mut planes = Vec::new();
-        let mut total = 0usize;
-        for i in 0..format.info().planes {
-            let (row_bytes, rows) = format.plane_size(i, width, height);
-            let pitch = row_bytes.next_multiple_of(256);
-            let bytes = pitch.saturating_mul(rows);
-            planes.push(DevicePlane {
-                address: total as u64,
-                pitch,
-                bytes,
-            });
-            total = total.saturating_add(bytes);
-        }
+        let (mut planes, total) = laid_out(format, width, height);
         let memory = DeviceBuffer::new(device, total)?;
         planes
             .iter_mut()
@@ -274,8 +262,32 @@ impl DeviceFrameBuf {
         })
     }
 
+    /// Bytes of device memory that a frame takes.
+    pub fn bytes_of(format: PixelFormat, width: usize, height: usize) -> u64 {
+        laid_out(format, width, height).1 as u64
+    }
+
     /// The frame. It must not be used after this is dropped.
     pub fn frame(&self) -> DeviceFrame {
         self.frame
     }
+}
+
+/// Planes from address 0 on, and the bytes of all.
+fn laid_out(format: PixelFormat, width: usize, height: usize) -> (Vec<DevicePlane>, usize) {
+    let mut total = 0usize;
+    let plane = |i| {
+        let (row_bytes, rows) = format.plane_size(i, width, height);
+        let pitch = row_bytes.next_multiple_of(256);
+        let bytes = pitch.saturating_mul(rows);
+        let address = total as u64;
+        total = total.saturating_add(bytes);
+        DevicePlane {
+            address,
+            pitch,
+            bytes,
+        }
+    };
+    let planes = (0..format.info().planes).map(plane).collect();
+    (planes, total)
 }

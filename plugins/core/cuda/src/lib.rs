@@ -20,7 +20,7 @@ mod params;
 mod tensor;
 pub mod twins;
 
-pub use budget::{Budget, Limits, Reservation, Slot};
+pub use budget::{Budget, Limits, Member, PATIENCE, Reservation, Slot};
 pub use buffer::{DeviceBuffer, allocated};
 pub use copies::{Cargo, Counts, copies};
 pub use device::{Current, Device, Event, Memory, Stream};
@@ -29,6 +29,6 @@ pub use error::{Error, Result, Unavailable};
 pub use filter::{DeviceFilter, DeviceScaler};
 pub use frame::{DeviceFrame, DeviceFrameBuf, DevicePlane};
 pub use gstcuda::{ContextCell, GST_MAP_CUDA, GstCuda, GstCudaContext};
-pub use kernels::{Channels, Chroma, DeviceStabilizer, Findings, Kernels, Region};
+pub use kernels::{Channels, Chroma, DeviceAreas, DeviceStabilizer, Findings, Kernels, Region};
 pub use nets::{DenseLayer, DepthwiseLayer, DeviceSynthesis, SynthesisLayers};
 pub use tensor::{DeviceTensor, Element, Order, TensorView};

@@ -230,6 +230,28 @@ impl DeviceSynthesis {
         })
     }
 
+    /// Bytes of device memory that [`Self::new`] takes for pictures of `size` (width, height).
+    pub fn bytes_of(layers: &SynthesisLayers, size: (usize, usize)) -> u64 {
+        let dense = |l: &DenseLayer| 2 * l.weights.len() + 4 * l.bias.len();
+        let block = |(filter, up, down): &(DepthwiseLayer, DenseLayer, DenseLayer)| {
+            2 * filter.weights.len() + 4 * filter.bias.len() + dense(up) + dense(down)
+        };
+        let weights = 4 * layers.steps.len()
+            + dense(&layers.direct)
+            + dense(&layers.input)
+            + layers.blocks.iter().map(block).sum::<usize>()
+            + dense(&layers.out);
+        let widest = layers.blocks.iter().map(|(_, up, _)| up.outputs).max();
+        // Of a position: both ends, the prediction, features before and after a filter.
+        let values = layers.direct.inputs[0].div_ceil(4)
+            + 2 * PIXELS
+            + layers.input.inputs[1]
+            + 2 * layers.input.outputs
+            + widest.unwrap_or(0);
+        let positions = 4 * (size.1.div_ceil(16) as u64) * size.0.div_ceil(16) as u64;
+        weights as u64 + positions * (values * size_of::<i16>()) as u64
+    }
+
     /// As it is, but with `slices` slices: the last one has all rows that are left, which may be more
     /// than the others have.
     ///

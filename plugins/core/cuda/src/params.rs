@@ -145,11 +145,10 @@ params! {
     Differs {
         a: u64,
         b: u64,
-        flag: u64,
+        flags: u64,
+        areas: u64,
         pitch_a: u32,
         pitch_b: u32,
-        bytes: u32,
-        rows: u32,
     }
     /// post.cu
     Inspect {

@@ -173,6 +173,7 @@ fn stream(model: &Arc<Model>, size: (usize, usize), wanted: &Wanted) -> Result<R
             GpuFrame {
                 window: &window,
                 output: output.frame(),
+                previous: None,
             },
             1.0,
         )

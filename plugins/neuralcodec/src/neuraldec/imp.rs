@@ -154,7 +154,7 @@ impl ElementImpl for NeuralDec {
 
 impl VideoDecoderImpl for NeuralDec {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let wanted = lock(&self.settings).device;
+        let wanted = lock(&self.settings).place.device;
         device::check(wanted)
             .map_err(|why| gst::error_msg!(gst::LibraryError::Settings, ["{why}"]))?;
         *lock(&self.state) = State::default();
@@ -277,8 +277,11 @@ impl NeuralDec {
             "" => None,
             path => Some(models::load(Path::new(path)).map_err(|e| self.refuse(&e))?),
         };
-        let (threads, device) = (settings.threads, settings.device);
-        let opened = coding::decoder(codec_data, threads, model.as_ref(), device, settings.layers);
+        let (threads, place) = (settings.threads, &settings.place);
+        // What the stream before has of a GPU's memory and slots is given back first.
+        let good = || lock(&self.state).stream = None;
+        let layers = settings.layers;
+        let opened = coding::decoder(codec_data, threads, model.as_ref(), place, layers, good);
         let (decoder, gpu) = match opened {
             Ok(opened) => opened,
             Err(CodecError::Checksum { .. }) if lock(&self.state).stream.is_some() => {

@@ -4,14 +4,14 @@ use std::sync::LazyLock;
 
 use gst::{glib, prelude::*};
 
-use crate::coding::{Device, LayersChoice};
+use crate::{coding::LayersChoice, device::Place};
 
 /// The settings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
     /// 0: one for each core.
     pub threads: u32,
-    pub device: Device,
+    pub place: Place,
     pub layers: LayersChoice,
     pub skip_late: bool,
     /// A file with networks; empty: those that are built in.
@@ -21,9 +21,11 @@ pub(super) struct Settings {
 impl Settings {
     /// Sets a property.
     pub fn set(&mut self, value: &glib::Value, pspec: &glib::ParamSpec) {
+        if self.place.set(value, pspec.name()) {
+            return;
+        }
         match pspec.name() {
             "threads" => self.threads = value.get().unwrap_or(self.threads),
-            "device" => self.device = value.get().unwrap_or(self.device),
             "layers" => self.layers = value.get().unwrap_or(self.layers),
             "skip-late" => self.skip_late = value.get().unwrap_or(self.skip_late),
             "model" => self.model = value.get().ok().flatten().unwrap_or_default(),
@@ -35,11 +37,10 @@ impl Settings {
     pub fn get(&self, pspec: &glib::ParamSpec) -> Option<glib::Value> {
         Some(match pspec.name() {
             "threads" => self.threads.to_value(),
-            "device" => self.device.to_value(),
             "layers" => self.layers.to_value(),
             "skip-late" => self.skip_late.to_value(),
             "model" => (!self.model.is_empty()).then_some(&self.model).to_value(),
-            _ => return None,
+            name => return self.place.get(name),
         })
     }
 }
@@ -48,14 +49,14 @@ impl Settings {
 pub(super) fn properties() -> &'static [glib::ParamSpec] {
     static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         let d = Settings::default();
-        vec![
+        let mut all = vec![
             glib::ParamSpecUInt::builder("threads")
                 .nick("Threads")
                 .blurb("Threads, 0 = one for each core; the pictures do not depend on it")
                 .maximum(1024)
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecEnum::builder_with_default("device", d.device)
+            glib::ParamSpecEnum::builder_with_default("device", d.place.device)
                 .nick("Device")
                 .blurb("Where the networks of a lossy profile run; the pictures do not depend on it")
                 .mutable_ready()
@@ -81,7 +82,9 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .default_value(d.skip_late)
                 .mutable_playing()
                 .build(),
-        ]
+        ];
+        all.extend(Place::properties());
+        all
     });
     &PROPERTIES
 }

@@ -178,6 +178,9 @@ impl VideoEncoderImpl for NeuralEnc {
             gst::element_imp_error!(self, gst::LibraryError::Settings, ("{e}"));
             gst::loggable_error!(CAT, "{e}")
         };
+        // The one before has given out all its frames: it holds none back. What it has of a GPU's
+        // memory and slots is given back first.
+        lock(&self.state).take();
         let (encoder, gpu) = wishes.encoder(&source).map_err(refuse)?;
         let codec_data = encoder.codec_data();
         let header = Header::parse(&codec_data).map_err(|e| refuse(e.to_string()))?;
@@ -188,7 +191,6 @@ impl VideoEncoderImpl for NeuralEnc {
             .field_if("layer", "lossless", header.layer)
             .field("codec_data", gst::Buffer::from_mut_slice(codec_data))
             .build();
-        // The one before has given out all its frames: it holds none back.
         *lock(&self.state) = Some(State {
             encoder,
             gpu,

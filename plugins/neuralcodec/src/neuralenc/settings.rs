@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use gst::{glib, prelude::*};
 
-use crate::coding::Wishes;
+use crate::{coding::Wishes, device::Place};
 
 /// The settings; what they mean to the codec is [`Wishes`]' business.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,9 @@ impl Settings {
             }
         }
         let s = &mut self.0;
+        if s.place.set(value, pspec.name()) {
+            return;
+        }
         match pspec.name() {
             "profile" => put(&mut s.profile, value),
             "quality" => put(&mut s.quality, value),
@@ -32,7 +35,6 @@ impl Settings {
             "keyint" => put(&mut s.keyframe_interval, value),
             "tier" => put(&mut s.tier, value),
             "threads" => put(&mut s.threads, value),
-            "device" => put(&mut s.device, value),
             "picture-crc" => put(&mut s.picture_crc, value),
             _ => {}
         }
@@ -54,9 +56,8 @@ impl Settings {
             "keyint" => s.keyframe_interval.to_value(),
             "tier" => s.tier.to_value(),
             "threads" => s.threads.to_value(),
-            "device" => s.device.to_value(),
             "picture-crc" => s.picture_crc.to_value(),
-            _ => return None,
+            name => return s.place.get(name),
         })
     }
 }
@@ -65,7 +66,7 @@ impl Settings {
 pub(super) fn properties() -> &'static [glib::ParamSpec] {
     static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         let d = Settings::default().0;
-        vec![
+        let mut all = vec![
             glib::ParamSpecEnum::builder_with_default("profile", d.profile)
                 .nick("Profile")
                 .blurb("How frames are coded")
@@ -143,7 +144,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .maximum(1024)
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecEnum::builder_with_default("device", d.device)
+            glib::ParamSpecEnum::builder_with_default("device", d.place.device)
                 .nick("Device")
                 .blurb(
                     "Where the networks of a lossy profile run; the stream does not depend on it",
@@ -163,7 +164,9 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .default_value(d.picture_crc)
                 .mutable_ready()
                 .build(),
-        ]
+        ];
+        all.extend(Place::properties());
+        all
     });
     &PROPERTIES
 }

@@ -4,14 +4,57 @@ use gst_video::VideoFrameRef;
 use gstneural_cuda::{Counts, DeviceFrameBuf, GstCudaContext};
 use gstneural_inference::{
     Report,
-    gpu::{Gpu, GpuFrame, GpuUpscaler},
+    gpu::{Gpu, GpuFrame, GpuPrevious, GpuUpscaler, Unchanged},
 };
-use gstneural_pixels::{Color, PixelFormat};
+use gstneural_pixels::{Color, PixelFormat, rect_equal};
 
 use super::{
     cuda::{Layout, Mapped},
     frames,
 };
+
+/// Comparisons in vain before fewer are made.
+const EAGER: u32 = 8;
+/// Frames between two comparisons where none has found anything for long, as a power of two.
+const SELDOM: u32 = 5;
+
+/// When frames are compared with the one before. A comparison on the device has to be waited for:
+/// where pictures always move, fewer and fewer are made.
+#[derive(Debug, Default)]
+struct Watch {
+    /// Comparisons in a row that found nothing.
+    in_vain: u32,
+    /// Frames until the next one.
+    pause: u32,
+}
+
+impl Watch {
+    /// Whether the next frame is to be compared.
+    fn is_due(&mut self) -> bool {
+        let due = self.pause == 0;
+        self.pause = self.pause.saturating_sub(1);
+        due
+    }
+
+    /// Takes notice of whether a comparison found something.
+    fn learn(&mut self, found: bool) {
+        self.in_vain = if found {
+            0
+        } else {
+            self.in_vain.saturating_add(1)
+        };
+        let doublings = self.in_vain.saturating_sub(EAGER - 1).min(SELDOM);
+        self.pause = (1 << doublings) - 1;
+    }
+}
+
+/// A frame before the one that is upscaled, of which parts may be the same.
+#[derive(Debug)]
+pub(super) struct Earlier<'a> {
+    pub unchanged: Unchanged,
+    /// Its result.
+    pub output: &'a gst::BufferRef,
+}
 
 /// An upscaler on the device and what carries frames to it and from it.
 #[derive(Debug)]
@@ -26,6 +69,7 @@ pub(super) struct Worker {
     uploads: Vec<DeviceFrameBuf>,
     /// The result, where it goes elsewhere.
     result: Option<DeviceFrameBuf>,
+    watch: Watch,
 }
 
 /// Both sides of a stream.
@@ -51,7 +95,48 @@ impl Worker {
             color,
             uploads: Vec::new(),
             result: None,
+            watch: Watch::default(),
         }
+    }
+
+    /// Which tiles of a frame equal those of the one before, compared where both lie; None if that
+    /// is not looked at now, or they lie in different places.
+    ///
+    /// # Errors
+    /// A text for users.
+    pub fn unchanged(
+        &mut self,
+        input: &gst::BufferRef,
+        previous: &gst::BufferRef,
+        info: &gst_video::VideoInfo,
+    ) -> Result<Option<Unchanged>, String> {
+        if !self.watch.is_due() {
+            return Ok(None);
+        }
+        let on_device = (
+            Mapped::read(input, self.layout(info))?,
+            Mapped::read(previous, self.layout(info))?,
+        );
+        let unchanged = match on_device {
+            (Some(a), Some(b)) => {
+                let unchanged = self.upscaler.unchanged(&a.frame(), &b.frame());
+                unchanged.map_err(|e| e.to_string())?
+            }
+            (None, None) => {
+                let map = |b| {
+                    VideoFrameRef::from_buffer_ref_readable(b, info)
+                        .map_err(|_| "an input buffer could not be mapped".to_owned())
+                };
+                let (a, b) = (map(input)?, map(previous)?);
+                let read = |f| frames::read(f, self.format, self.color).map_err(|e| e.to_string());
+                let (a, b) = (read(&a)?, read(&b)?);
+                let areas = self.upscaler.areas().iter();
+                Unchanged::new(areas.map(|area| rect_equal(&a, &b, *area)))
+            }
+            _ => return Ok(None),
+        };
+        self.watch.learn(unchanged.is_any());
+        Ok(Some(unchanged))
     }
 
     /// Frames that went between host and device since the upscaler was made.
@@ -60,7 +145,8 @@ impl Worker {
     }
 
     /// Upscales the middle frame of a window into `output`, with `weight` of the network; 0 leaves
-    /// it out.
+    /// it out. What did not change since `earlier`, the last frame that came out of here, is taken
+    /// from its result.
     ///
     /// # Errors
     /// A text for users.
@@ -70,6 +156,7 @@ impl Worker {
         output: &mut gst::BufferRef,
         sides: Sides<'_>,
         weight: f32,
+        earlier: Option<Earlier<'_>>,
     ) -> Result<Option<Report>, String> {
         let mut held = Vec::with_capacity(window.len());
         let mut inputs = Vec::with_capacity(window.len());
@@ -87,11 +174,26 @@ impl Worker {
             Some(mapped) => mapped.frame(),
             None => self.result(sides.output)?,
         };
+        let before = match &earlier {
+            Some(earlier) => Mapped::read(earlier.output, self.layout(sides.output))?,
+            None => None,
+        };
+        // A result that went elsewhere is still here.
+        let kept = self.result.as_ref().map(DeviceFrameBuf::frame);
+        let kept = before.as_ref().map(Mapped::frame).or(kept);
+        let previous = earlier
+            .as_ref()
+            .zip(kept)
+            .map(|(earlier, output)| GpuPrevious {
+                unchanged: &earlier.unchanged,
+                output,
+            });
         let text = |e: gstneural_inference::Error| e.to_string();
         let report = if weight > 0.0 {
             let frame = GpuFrame {
                 window: &inputs,
                 output: to,
+                previous,
             };
             Some(self.upscaler.run(frame, weight).map_err(text)?)
         } else {
@@ -159,5 +261,31 @@ impl Worker {
             .as_ref()
             .ok_or("no room for the result")?
             .frame())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_always_moves_is_seldom_compared() {
+        let mut watch = Watch::default();
+        let mut asked = |frames: usize, still: bool| {
+            let due = (0..frames).filter(|_| {
+                let due = watch.is_due();
+                if due {
+                    watch.learn(still);
+                }
+                due
+            });
+            due.count()
+        };
+        assert_eq!(asked(8, false), 8);
+        let seldom = asked(960, false);
+        assert!((30..=40).contains(&seldom), "{seldom}");
+        // A still picture is noticed within 32 frames, and then each one is.
+        assert!(asked(32, true) >= 1);
+        assert_eq!(asked(50, true), 50);
     }
 }

@@ -287,6 +287,8 @@ impl BaseTransformImpl for NnUpscale {
             gst::loggable_error!(CAT, "{e}")
         };
         let size = (in_info.width() as usize, in_info.height() as usize);
+        // All its frames are out. What it has of the GPU's memory and slots is given back first.
+        state.stream = None;
         let on_device = [incaps, outcaps].iter().any(|c| on_device(c));
         let worker = match self.gpu_worker(state, &options, (format, color), size, on_device) {
             Some(Ok(worker)) => Worker::Gpu(Box::new(worker)),

@@ -29,6 +29,7 @@ mod cuda;
 mod frames;
 mod gpu;
 mod imp;
+mod reuse;
 mod settings;
 mod stats;
 mod work;

@@ -486,14 +486,14 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecUInt::builder("gpu-mem-limit")
                 .nick("GPU memory limit")
-                .blurb("MiB of GPU memory that all nnupscale of this process may take together, 0 = no limit; unused on the CPU")
+                .blurb("MiB of GPU memory that all elements of this process may take together, 0 = no limit; unused on the CPU")
                 .maximum(1 << 20)
                 .default_value(d.gpu_memory_limit_mb)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt::builder("gpu-slots")
                 .nick("GPU slots")
-                .blurb("How many nnupscale of this process use the GPU at once, others wait; 0 = any number. With GST_NEURAL_GPU_SLOT_DIR those of all processes")
+                .blurb("How many elements of this process use the GPU at once, others wait; 0 = any number. With GST_NEURAL_GPU_SLOT_DIR those of all processes")
                 .maximum(1024)
                 .default_value(d.gpu_slots)
                 .mutable_ready()

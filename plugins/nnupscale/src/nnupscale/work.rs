@@ -14,15 +14,16 @@ use gst_base::{
         prelude::*,
     },
 };
-use gst_video::{VideoFrameRef, prelude::*};
+use gst_video::VideoFrameRef;
 use gstneural_inference::{
     Decision, Frame, LoadControl, Model, Previous, Report, Upscaler, gpu::Gpu,
 };
-use gstneural_pixels::{Color, PixelFormat, Rect, rect_equal};
+use gstneural_pixels::{Color, PixelFormat};
 
 use super::{
     frames, gpu,
     imp::{CAT, NnUpscale, lock, precision_name},
+    reuse::Known,
     settings::QosMode,
     stats::FallbackEvent,
 };
@@ -90,12 +91,11 @@ impl Worker {
         tiles as u64
     }
 
-    /// True if a frame's result is a function of the frame alone, and may be compared where it is.
-    fn is_reusable(&self) -> bool {
+    /// True if a frame's result is a function of the frame alone.
+    pub(super) fn is_reusable(&self) -> bool {
         match self {
             Self::Cpu(u) => u.is_reusable(),
-            // Comparing would wait for the device at each frame.
-            Self::Gpu(_) => false,
+            Self::Gpu(g) => g.upscaler.is_reusable(),
         }
     }
 }
@@ -203,7 +203,8 @@ impl NnUpscale {
                 return Ok(());
             }
         };
-        if let Some(buffer) = self.repeat(stream, count, weight)? {
+        let known = self.repeat(stream, count, weight)?;
+        if let Known::Result(buffer) = known {
             stream.outputs.push_back(buffer);
             let mut counters = lock(&self.counters);
             let tiles = stream.worker.tiles();
@@ -212,7 +213,7 @@ impl NnUpscale {
             counters.total.tiles_reused += tiles;
             drop(counters);
         } else {
-            self.upscale(stream, count, weight)?;
+            self.upscale(stream, count, weight, known)?;
         }
         self.settle(stream, start);
         self.stats_due(stream, messages);
@@ -278,57 +279,12 @@ impl NnUpscale {
         }
     }
 
-    /// A frame that equals the one before gets the same memory as its result.
-    fn repeat(
-        &self,
-        stream: &Stream,
-        count: usize,
-        weight: f32,
-    ) -> Result<Option<gst::Buffer>, gst::FlowError> {
-        let Some((last_in, last_out)) = &stream.previous else {
-            return Ok(None);
-        };
-        let Some(input) = stream.inputs.get(stream.next) else {
-            return Ok(None);
-        };
-        let usable = stream.worker.is_reusable()
-            && weight >= 1.0
-            && count == 1
-            && stream.window == 1
-            // Its strides would have to be described anew.
-            && last_out.meta::<gst_video::VideoMeta>().is_none();
-        if !usable {
-            return Ok(None);
-        }
-        let (Ok(a), Ok(b)) = (
-            VideoFrameRef::from_buffer_ref_readable(input, &stream.in_info),
-            VideoFrameRef::from_buffer_ref_readable(last_in, &stream.in_info),
-        ) else {
-            return Err(self.map_error("input"));
-        };
-        let whole = Rect {
-            x: 0,
-            y: 0,
-            w: a.width() as usize,
-            h: a.height() as usize,
-        };
-        let read = |f| frames::read(f, stream.format, stream.color).map_err(|e| self.error(&e));
-        if !rect_equal(&read(&a)?, &read(&b)?, whole) {
-            return Ok(None);
-        }
-        let mut out = last_out
-            .copy_region(gst::BufferCopyFlags::MEMORY, ..)
-            .map_err(|e| self.error(&e))?;
-        self.parent_copy_metadata(input, out.make_mut())
-            .map_err(|e| self.error(&e))?;
-        Ok(Some(out))
-    }
-
     fn upscale(
         &self,
         stream: &mut Stream,
         count: usize,
         weight: f32,
+        known: Known,
     ) -> Result<(), gst::FlowError> {
         let mut buffers = Vec::with_capacity(count);
         for input in stream.inputs.range(stream.next..stream.next + count) {
@@ -337,12 +293,14 @@ impl NnUpscale {
                 PrepareOutputBufferSuccess::InputBuffer => return Err(gst::FlowError::Error),
             }
         }
-        let report = match &mut stream.worker {
-            Worker::Cpu(_) => self.on_cpu(stream, &mut buffers, weight)?,
-            Worker::Gpu(_) => self.on_gpu(stream, &mut buffers, weight)?,
+        let (report, by_network) = match &mut stream.worker {
+            Worker::Cpu(_) => {
+                let report = self.on_cpu(stream, &mut buffers, weight)?;
+                (report, report.is_some())
+            }
+            Worker::Gpu(_) => self.on_gpu(stream, &mut buffers, weight, known)?,
         };
-        let keep =
-            report.is_some() && stream.worker.is_reusable() && weight >= 1.0 && stream.window == 1;
+        let keep = by_network && stream.worker.is_reusable() && weight >= 1.0 && stream.window == 1;
         stream.previous = keep
             .then(|| {
                 Some((
@@ -469,15 +427,17 @@ impl NnUpscale {
         }
     }
 
-    /// Upscales the next frames into `buffers` on the GPU.
+    /// Upscales the next frames into `buffers` on the GPU; and whether the network did the last one.
     fn on_gpu(
         &self,
         stream: &mut Stream,
         buffers: &mut [gst::Buffer],
         weight: f32,
-    ) -> Result<Option<Report>, gst::FlowError> {
+        known: Known,
+    ) -> Result<(Option<Report>, bool), gst::FlowError> {
         let count = buffers.len();
         let (first, end) = reached(stream.next, count, stream.window, stream.inputs.len());
+        let reusable = stream.worker.is_reusable() && weight >= 1.0 && stream.window == 1;
         let Worker::Gpu(worker) = &mut stream.worker else {
             return Err(gst::FlowError::Error);
         };
@@ -487,6 +447,11 @@ impl NnUpscale {
         };
         let was_half = worker.upscaler.is_half();
         let mut total: Option<Report> = None;
+        let mut before = stream.previous.clone().filter(|_| reusable);
+        let mut known = match known {
+            Known::Parts(unchanged) => Some(unchanged),
+            _ => None,
+        };
         for (i, buffer) in buffers.iter_mut().enumerate() {
             let window: Vec<&gst::BufferRef> = (0..stream.window)
                 .filter_map(|k| {
@@ -494,22 +459,34 @@ impl NnUpscale {
                     stream.inputs.get(index).map(|b| &**b)
                 })
                 .collect();
+            let input = stream.inputs.get(stream.next + i);
+            // In a batch nothing was compared yet.
+            if let (true, Some((last, _)), Some(input)) = (count > 1, &before, input) {
+                let found = worker.unchanged(input, last, &stream.in_info);
+                known = found.map_err(|e| self.error(&e))?;
+            }
+            let earlier = known.take().zip(before.as_ref());
+            let earlier =
+                earlier.map(|(unchanged, (_, output))| gpu::Earlier { unchanged, output });
             let output = buffer.make_mut();
-            let report = match worker.run(&window, output, sides, weight) {
+            let report = match worker.run(&window, output, sides, weight, earlier) {
                 Err(e) if weight > 0.0 && stream.qos_mode == QosMode::Fallback => {
                     gst::element_imp_warning!(
                         self,
                         gst::StreamError::Failed,
                         ["{e}; the classical upscale is used for this frame"]
                     );
-                    worker.run(&window, output, sides, 0.0)
+                    worker.run(&window, output, sides, 0.0, None)
                 }
                 done => done,
             }
             .map_err(|e| self.error(&e))?;
+            let done = input.cloned().zip(Some(buffer.clone()));
+            before = done.filter(|_| reusable && report.is_some());
             if let Some(report) = report {
                 let total = total.get_or_insert_default();
                 total.tiles += report.tiles;
+                total.reused += report.reused;
                 total.inference += report.inference;
             }
         }
@@ -528,7 +505,7 @@ impl NnUpscale {
                 ]
             );
         }
-        Ok(total)
+        Ok((total, before.is_some()))
     }
 
     /// Upscales frames without the network.
@@ -573,12 +550,12 @@ impl NnUpscale {
         let _ = self.obj().post_message(self.stats_message());
     }
 
-    fn error(&self, e: &dyn std::fmt::Display) -> gst::FlowError {
+    pub(super) fn error(&self, e: &dyn std::fmt::Display) -> gst::FlowError {
         gst::element_imp_error!(self, gst::StreamError::Failed, ["{e}"]);
         gst::FlowError::Error
     }
 
-    fn map_error(&self, which: &str) -> gst::FlowError {
+    pub(super) fn map_error(&self, which: &str) -> gst::FlowError {
         gst::element_imp_error!(
             self,
             gst::ResourceError::Failed,

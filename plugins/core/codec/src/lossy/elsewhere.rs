@@ -83,6 +83,11 @@ pub struct FrameLatents<'a> {
 }
 
 impl FrameLatents<'_> {
+    /// Luma rows of a slice, and slices, of pictures of `height` rows: what frames will have.
+    pub fn slicing(height: usize) -> (usize, usize) {
+        (SLICE_ROWS, slice_count(height))
+    }
+
     /// The luma rows of slice `i`.
     pub fn rows(&self, i: usize) -> Range<usize> {
         let top = (i * self.slice_rows).min(self.height);

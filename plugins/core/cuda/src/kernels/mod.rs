@@ -4,6 +4,7 @@
 //! waited for. Arguments are checked against the sizes of frames, tensors and tables, so that no
 //! kernel touches memory beyond what its arguments name.
 
+mod areas;
 mod load;
 mod post;
 mod stabilize;
@@ -20,6 +21,7 @@ use crate::{
     params::{Comp, Params},
 };
 
+pub use areas::DeviceAreas;
 pub use load::{Channels, Chroma};
 pub use post::Findings;
 pub use stabilize::DeviceStabilizer;

@@ -9,8 +9,8 @@ use crate::{
     device::Stream,
     error::{Result, arguments},
     filter::DeviceScaler,
-    frame::DeviceFrame,
-    params::{Comp, Differs, Inspect, NO_COLOR, Post, Taps},
+    frame::{DeviceFrame, DevicePlane},
+    params::{Comp, Inspect, NO_COLOR, Post, Taps},
     tensor::DeviceTensor,
 };
 
@@ -301,6 +301,51 @@ impl Kernels {
         self.copy(stream, frame, from, (x, y), size)
     }
 
+    /// Copies a rectangle of a plane from one frame to the same place of another: `at` and `size` are
+    /// pixels of that plane. Nothing is done where both are the same memory. Device to device: not
+    /// counted.
+    ///
+    /// # Errors
+    /// If the frames differ in format or size, the rectangle reaches beyond the plane, or what the
+    /// driver says.
+    pub fn copy_rect(
+        &self,
+        stream: &Stream,
+        to: &DeviceFrame,
+        from: &DeviceFrame,
+        plane: usize,
+        (x, y): (usize, usize),
+        (w, h): (usize, usize),
+    ) -> Result<()> {
+        to.check_alike(from)?;
+        let info = to.format().info();
+        let comp = info.components.iter().find(|c| c.plane == plane);
+        let planes = to.planes().get(plane).zip(from.planes().get(plane));
+        let (Some(comp), Some((target, source))) = (comp, planes) else {
+            return arguments(format!("{} has no plane {plane}", info.name));
+        };
+        let unit = comp.step * info.sample_bytes;
+        let (row_bytes, rows) = to.format().plane_size(plane, to.width(), to.height());
+        let within = |at: usize, n: usize, all| at.checked_add(n).is_some_and(|end| end <= all);
+        if !within(x, w, row_bytes / unit) || !within(y, h, rows) {
+            return arguments(format!("{w}x{h} at ({x}, {y}) reaches beyond the plane"));
+        }
+        if target.address == source.address {
+            return Ok(());
+        }
+        let address = |p: &DevicePlane| Rows::Device(p.address + (y * p.pitch + x * unit) as u64);
+        // SAFETY: the rectangle lies within both planes.
+        unsafe {
+            copy_rows(
+                stream,
+                (address(target), target.pitch),
+                (address(source), source.pitch),
+                w * unit,
+                h,
+            )
+        }
+    }
+
     /// Copies `size` pixels from the corner of `from` to `at`, a point of the chroma grid; both lie
     /// within the frames.
     fn copy(
@@ -331,39 +376,6 @@ impl Kernels {
             }
         }
         Ok(())
-    }
-
-    /// Whether two frames are equal, byte by byte. Waits for the answer, for which `flag`, of 4
-    /// bytes, is used.
-    ///
-    /// # Errors
-    /// If the frames differ in format or size, `flag` is too small, or what the driver says.
-    pub fn equal(
-        &self,
-        stream: &Stream,
-        a: &DeviceFrame,
-        b: &DeviceFrame,
-        flag: &DeviceBuffer,
-    ) -> Result<bool> {
-        a.check_alike(b)?;
-        flag.clear(stream, 0..4)?;
-        for (p, (one, other)) in a.planes().iter().zip(b.planes()).enumerate() {
-            let (bytes, rows) = a.format().plane_size(p, a.width(), a.height());
-            let params = Differs {
-                a: one.address,
-                b: other.address,
-                flag: flag.address(),
-                pitch_a: int(one.pitch)?,
-                pitch_b: int(other.pitch)?,
-                bytes: int(bytes)?,
-                rows: int(rows)?,
-            };
-            // SAFETY: both frames were checked when they were made and are alike.
-            unsafe { self.launch(stream, Kernel::Differs, &params, (bytes, rows, 1))? };
-        }
-        let mut answer = [0; 4];
-        flag.download(stream, 0, &mut answer, Cargo::Table)?;
-        Ok(answer == [0; 4])
     }
 
     /// Queues looking through a tensor for what a network in f16 does when it overflows;

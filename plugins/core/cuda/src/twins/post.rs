@@ -1,6 +1,6 @@
 //! Twins of `kernels/post.cu`.
 
-use gstneural_pixels::{CompRef, FrameMut, FrameRef, Resampler, YuvRgb};
+use gstneural_pixels::{CompRef, FrameMut, FrameRef, Resampler, YuvRgb, subsampled};
 
 use super::{HostTensor, filtered, put, share, to_yuv};
 use crate::kernels::Findings;
@@ -49,16 +49,26 @@ pub fn replace_luma(frame: &mut FrameMut<'_>, luma: &CompRef<'_>) {
     }
 }
 
-/// Twin of `differs`: [`Kernels::equal`](crate::Kernels::equal), the other way round.
-pub fn differs(a: &FrameRef<'_>, b: &FrameRef<'_>) -> bool {
-    let format = a.format();
-    (0..format.info().planes).any(|p| {
-        let (bytes, rows) = format.plane_size(p, a.width(), a.height());
+/// Twin of `differs`: [`Kernels::changed`](crate::Kernels::changed) of one rectangle (x, y, width,
+/// height) that lies within the frames.
+pub fn differs(
+    a: &FrameRef<'_>,
+    b: &FrameRef<'_>,
+    (x, y, w, h): (usize, usize, usize, usize),
+) -> bool {
+    let info = a.format().info();
+    (0..info.planes).any(|p| {
+        let Some(comp) = info.components.iter().find(|c| c.plane == p) else {
+            return false;
+        };
+        let unit = comp.step * info.sample_bytes;
+        let columns = (x >> comp.sub_w) * unit..subsampled(x + w, comp.sub_w) * unit;
+        let mut rows = y >> comp.sub_h..subsampled(y + h, comp.sub_h);
         let row = |f: &FrameRef<'_>, y: usize| {
             let plane = f.plane(p);
-            plane.data[y * plane.stride..][..bytes].to_vec()
+            plane.data[y * plane.stride..][columns.clone()].to_vec()
         };
-        (0..rows).any(|y| row(a, y) != row(b, y))
+        rows.any(|y| row(a, y) != row(b, y))
     })
 }
 

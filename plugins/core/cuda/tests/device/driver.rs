@@ -1,10 +1,10 @@
 //! The driver's side: devices, streams, memory, counted copies.
 
 use gstneural_cuda::{
-    Cargo, Counts, Device, DeviceBuffer, DeviceFrame, DevicePlane, DeviceTensor, Element, Error,
-    Event, Order, Stream, copies,
+    Cargo, Counts, Device, DeviceAreas, DeviceBuffer, DeviceFrame, DevicePlane, DeviceTensor,
+    Element, Error, Event, Order, Stream, copies,
 };
-use gstneural_pixels::{Color, PixelFormat};
+use gstneural_pixels::{Color, PixelFormat, Rect};
 
 use crate::Rig;
 
@@ -60,10 +60,17 @@ fn copies_of_frames_are_counted() {
     rig.kernels
         .blit(&rig.stream, &on_device.frame(), &other.frame(), (0, 0))
         .unwrap();
-    let flag = DeviceBuffer::new(&rig.device, 4).unwrap();
+    let (w, h) = (frame.width(), frame.height());
+    let whole = [Rect { x: 0, y: 0, w, h }];
+    let mut areas = DeviceAreas::new(&rig.stream, frame.format(), (w, h), &whole).unwrap();
     let frames = (on_device.frame(), other.frame());
-    let equal = rig.kernels.equal(&rig.stream, &frames.0, &frames.1, &flag);
-    assert!(equal.unwrap());
+    let mut changed = (rig.kernels)
+        .changed(&rig.stream, &mut areas, &frames.0, &frames.1)
+        .unwrap();
+    assert_eq!(changed.next(), Some(false));
+    (rig.kernels)
+        .copy_rect(&rig.stream, &frames.0, &frames.1, 0, (1, 1), (2, 2))
+        .unwrap();
     assert_eq!(rig.stream.copies(), before);
 }
 

@@ -1,9 +1,9 @@
 //! Finished frames.
 
-use gstneural_cuda::{DeviceBuffer, DeviceFrameBuf, DeviceScaler, Element, Findings, Order, twins};
+use gstneural_cuda::{DeviceAreas, DeviceBuffer, DeviceScaler, Element, Findings, Order, twins};
 use gstneural_pixels::{
-    Color, Family, Filter, FrameBuf, FrameScaler, PixelFormat, YuvRgb, blit, mix, replace_luma,
-    split_view,
+    Color, Family, Filter, FrameBuf, FrameScaler, PixelFormat, Rect, YuvRgb, blit, mix, rect_equal,
+    replace_luma, split_view,
 };
 
 use crate::{FORMATS, Rig, SIZES, assert_equal, colors};
@@ -145,32 +145,57 @@ fn compare_views() {
     }
 }
 
+/// Every sample counts in the rectangles that it covers, and in no others: as on the CPU.
 #[test]
-fn equal_frames_and_no_others() {
+fn rectangles_that_changed_and_no_others() {
     let mut rig = Rig::new(25);
+    let size = (71, 17);
+    let rect = |x, y, w, h| Rect { x, y, w, h };
+    let areas = [
+        rect(0, 0, 71, 17),
+        rect(0, 0, 40, 9),
+        rect(33, 0, 38, 9),
+        rect(5, 7, 19, 3),
+        rect(16, 8, 64, 99),
+        rect(70, 16, 1, 1),
+        rect(90, 0, 4, 4),
+    ];
     for &format in FORMATS {
-        let size = (35, 17);
         let a = rig.noise(format, size, Color::default());
         let on_device = rig.up(&a);
-        let same = rig.up(&a);
-        let equal = |b: &DeviceFrameBuf| {
-            let frames = (on_device.frame(), b.frame());
-            let flag = DeviceBuffer::new(&rig.device, 4).unwrap();
-            let equal = rig.kernels.equal(&rig.stream, &frames.0, &frames.1, &flag);
-            equal.unwrap()
+        let mut of = DeviceAreas::new(&rig.stream, format, size, &areas).unwrap();
+        let mut changed = |b: &FrameBuf| -> Vec<bool> {
+            let other = rig.up(b);
+            let frames = (on_device.frame(), other.frame());
+            let changed = (rig.kernels).changed(&rig.stream, &mut of, &frames.0, &frames.1);
+            changed.unwrap().collect()
         };
-        assert!(equal(&same) && !twins::differs(&a.as_ref(), &a.as_ref()));
-        let last = format.info().components.len() - 1;
-        let mut b = a.clone();
+        assert_eq!(changed(&a), [false; 7], "{format:?}");
+        let mut once = [false; 7];
+        for (i, (x, y)) in [(0, 0), (34, 3), (15, 8), (70, 16), (9, 9)]
+            .into_iter()
+            .enumerate()
         {
-            let mut frame = b.as_mut();
-            let mut comp = frame.component_mut(last);
-            let (x, y) = (comp.width() - 1, comp.height() - 1);
-            let value = comp.as_ref().get(x, y) ^ 1;
-            comp.set(x, y, value);
+            let mut b = a.clone();
+            let c = i % format.info().components.len();
+            let comp = &format.info().components[c];
+            let (x, y) = (x >> comp.sub_w, y >> comp.sub_h);
+            let value = a.as_ref().component(c).get(x, y) ^ 1;
+            b.as_mut().component_mut(c).set(x, y, value);
+            let found = changed(&b);
+            for (k, area) in areas.iter().enumerate() {
+                let wanted = !rect_equal(&a.as_ref(), &b.as_ref(), *area);
+                assert_eq!(found[k], wanted, "{format:?} {area:?}, sample {x}, {y}");
+                once[k] |= wanted;
+            }
+            let twin = twins::differs(&a.as_ref(), &b.as_ref(), (33, 0, 38, 9));
+            assert_eq!(found[2], twin, "{format:?}");
         }
-        assert!(twins::differs(&a.as_ref(), &b.as_ref()), "{format:?}");
-        assert!(!equal(&rig.up(&b)), "{format:?}");
+        assert_eq!(
+            once,
+            [true, true, true, true, true, true, false],
+            "{format:?}"
+        );
     }
 }
 
@@ -213,7 +238,13 @@ fn what_does_not_fit_is_refused() {
     let (k, s) = (&rig.kernels, &rig.stream);
     let (small, large, other) = (&small.frame(), &large.frame(), &other.frame());
     let (format, site) = (PixelFormat::Nv12, color.site);
-    let flag = DeviceBuffer::new(&rig.device, 4).unwrap();
+    let whole = [Rect {
+        x: 0,
+        y: 0,
+        w: 16,
+        h: 8,
+    }];
+    let mut areas = DeviceAreas::new(s, format, (16, 8), &whole).unwrap();
     let scaler = DeviceScaler::new(s, format, site, (16, 8), (32, 16), Filter::Bicubic).unwrap();
     assert!(k.scale(s, &scaler, small, large).is_ok());
     assert!(k.scale(s, &scaler, large, small).is_err());
@@ -222,10 +253,16 @@ fn what_does_not_fit_is_refused() {
     assert!(k.mix(s, small, other, 0.5).is_err());
     assert!(k.split_view(s, small, large, 4).is_err());
     assert!(k.blit(s, small, other, (0, 0)).is_err());
-    assert!(k.equal(s, small, large, &flag).is_err());
-    let tiny = DeviceBuffer::new(&rig.device, 3).unwrap();
-    assert!(k.equal(s, small, small, &tiny).is_err());
-    assert!(k.equal(s, small, small, &flag).unwrap());
+    assert!(k.changed(s, &mut areas, small, large).is_err());
+    assert!(k.changed(s, &mut areas, large, large).is_err());
+    assert!(k.changed(s, &mut areas, other, other).is_err());
+    assert_eq!(
+        k.changed(s, &mut areas, small, small)
+            .unwrap()
+            .collect::<Vec<_>>(),
+        [false]
+    );
+    assert!(DeviceAreas::new(s, format, (16, 8), &[]).is_err());
     assert!(k.replace_luma(s, small, small).is_err(), "not RGB");
     assert!(
         k.fill(s, small, 1, (0, 0, 9, 4), 0).is_err(),

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use gstneural_cuda::{
-    Channels, DeviceBuffer, DeviceFilter, DeviceFrame, DeviceFrameBuf, DeviceScaler, DeviceTensor,
-    Element, Order, Region, TensorView,
+    Channels, DeviceAreas, DeviceBuffer, DeviceFilter, DeviceFrame, DeviceFrameBuf, DeviceScaler,
+    DeviceTensor, Element, Order, Region, TensorView,
 };
-use gstneural_pixels::{Color, PixelFormat};
+use gstneural_pixels::{Color, PixelFormat, Rect};
 
 use super::{
-    Gpu, GpuFrame,
+    Gpu, GpuFrame, GpuPrevious, Unchanged,
     net::GpuNet,
     tiles::{Ramps, reach},
 };
@@ -54,6 +54,9 @@ pub(super) struct GpuEngine {
     planes: Option<Planes>,
     ramps: Option<(Ramps, Ramps)>,
     jobs: Vec<Job>,
+    /// Inputs of the tiles, row by row, and what compares them; None for more than a launch takes.
+    areas: Vec<Rect>,
+    compared: Option<DeviceAreas>,
 }
 
 /// f32 planes of a frame.
@@ -111,7 +114,18 @@ impl GpuEngine {
             _ if feather => Some(1),
             _ => None,
         };
+        let areas: Vec<Rect> = (ys.spans.iter())
+            .flat_map(|y| xs.spans.iter().map(move |x| (x.start, y.start)))
+            .map(|(x, y)| Rect {
+                x: x as isize,
+                y: y as isize,
+                w: xs.tile.min(size.0 - x),
+                h: ys.tile.min(size.1 - y),
+            })
+            .collect();
         Ok(Self {
+            compared: DeviceAreas::new(stream, format, size, &areas).ok(),
+            areas,
             net,
             route,
             format,
@@ -169,6 +183,23 @@ impl GpuEngine {
         (self.xs.tile, self.ys.tile)
     }
 
+    /// Inputs of the tiles, row by row.
+    pub fn areas(&self) -> &[Rect] {
+        &self.areas
+    }
+
+    /// Compares two frames, tile by tile.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`].
+    pub fn unchanged(&mut self, a: &DeviceFrame, b: &DeviceFrame) -> Result<Unchanged> {
+        let Some(compared) = &mut self.compared else {
+            return Ok(Unchanged::default());
+        };
+        let changed = (self.gpu.kernels).changed(&self.gpu.stream, compared, a, b)?;
+        Ok(Unchanged::new(changed.map(|c| !c)))
+    }
+
     /// Upscales a frame. All work is queued in the stream but for the network's time, which is
     /// waited for.
     ///
@@ -180,6 +211,11 @@ impl GpuEngine {
             (report, None) => Ok(report),
             (_, Some(fault)) => {
                 self.net = self.net.in_single(fault)?;
+                // The result before it is of half precision.
+                let item = GpuFrame {
+                    previous: None,
+                    ..item
+                };
                 Ok(self.run_once(&item)?.0)
             }
         }
@@ -189,8 +225,16 @@ impl GpuEngine {
         self.prepare(item)?;
         self.jobs.clear();
         let lanes = if self.route.is_one_by_one() { 3 } else { 1 };
-        for y in &self.ys.spans {
-            for x in &self.xs.spans {
+        let mut reused = 0;
+        for (row, y) in self.ys.spans.iter().enumerate() {
+            for (column, x) in self.xs.spans.iter().enumerate() {
+                let tile = row * self.xs.spans.len() + column;
+                let kept = self.kept(item).filter(|p| p.unchanged.tile(tile));
+                if let Some(previous) = kept {
+                    self.reuse(item, previous, *x, *y)?;
+                    reused += 1;
+                    continue;
+                }
                 self.jobs
                     .extend((0..lanes).map(|lane| Job { x: *x, y: *y, lane }));
             }
@@ -219,10 +263,34 @@ impl GpuEngine {
         self.finish(item)?;
         let report = Report {
             tiles: self.tiles(),
-            reused: 0,
+            reused,
             inference,
         };
         Ok((report, fault))
+    }
+
+    /// The frame before, where a tile's result depends on nothing but its own rectangle: chroma and
+    /// blended tiles depend on more.
+    fn kept<'a>(&self, item: &GpuFrame<'a>) -> Option<GpuPrevious<'a>> {
+        let local = matches!(self.route, Route::Luma | Route::Rgb | Route::EachRgb);
+        let alone = local && self.ramps.is_none() && item.window.len() == 1;
+        item.previous.filter(|_| alone)
+    }
+
+    /// Takes a tile from the result before.
+    fn reuse(&self, item: &GpuFrame<'_>, from: GpuPrevious<'_>, x: Span, y: Span) -> Result<()> {
+        let planes = match self.route {
+            Route::Luma => 1,
+            _ => self.format.info().planes,
+        };
+        let s = self.model.info().scale;
+        let (at, to) = ((x.from * s, y.from * s), (x.to * s, y.to * s));
+        let size = (to.0 - at.0, to.1 - at.1);
+        for plane in 0..planes {
+            let (stream, kernels) = (&*self.gpu.stream, &self.gpu.kernels);
+            kernels.copy_rect(stream, &item.output, &from.output, plane, at, size)?;
+        }
+        Ok(())
     }
 
     fn check(&self, item: &GpuFrame<'_>) -> Result<()> {
@@ -233,6 +301,7 @@ impl GpuEngine {
         if item.window.len() == info.window
             && item.window.iter().all(|f| fits(f, w, h))
             && fits(&item.output, w * info.scale, h * info.scale)
+            && (item.previous).is_none_or(|p| fits(&p.output, w * info.scale, h * info.scale))
         {
             return Ok(());
         }

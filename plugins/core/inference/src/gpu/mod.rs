@@ -11,7 +11,7 @@ mod tests;
 mod tiles;
 mod upscaler;
 
-pub use upscaler::{GpuFrame, GpuUpscaler};
+pub use upscaler::{GpuFrame, GpuPrevious, GpuUpscaler, Unchanged};
 
 use std::sync::Arc;
 

@@ -125,6 +125,7 @@ fn compare(
             let frame = GpuFrame {
                 window: &frames,
                 output: out.frame(),
+                previous: None,
             };
             on_gpu.run(frame, weight).unwrap();
             let frame = Frame {
@@ -331,6 +332,7 @@ fn half_precision_is_near_and_its_faults_are_mended() {
     let frame = GpuFrame {
         window: &[from.frame()],
         output: to.frame(),
+        previous: None,
     };
     upscaler.run(frame, 1.0).unwrap();
     assert_eq!(upscaler.spoilt(), Some("values that are no numbers"));
@@ -362,6 +364,7 @@ fn what_does_not_fit_is_refused() {
     let frame = GpuFrame {
         window: &[small.frame()],
         output: small.frame(),
+        previous: None,
     };
     assert!(upscaler.run(frame, 1.0).is_err());
     assert!(copies().to_device < 1 << 40);

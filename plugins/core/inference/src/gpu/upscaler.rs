@@ -8,9 +8,10 @@ use std::{
 };
 
 use gstneural_cuda::{
-    Budget, DeviceFrame, DeviceFrameBuf, DeviceScaler, DeviceStabilizer, Limits, Reservation, Slot,
+    Budget, DeviceFrame, DeviceFrameBuf, DeviceScaler, DeviceStabilizer, Limits, Member, PATIENCE,
+    Reservation, Slot,
 };
-use gstneural_pixels::{Color, PixelFormat};
+use gstneural_pixels::{Color, PixelFormat, Rect};
 
 use super::{Gpu, engine::GpuEngine};
 use crate::{
@@ -23,8 +24,6 @@ use crate::{
 
 /// The smallest memory for activations that is tried when the device's is short, in bytes.
 const LEAST_MEMORY: usize = 16 << 20;
-/// How long it is waited for others to give memory back.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -35,6 +34,42 @@ pub struct GpuFrame<'a> {
     pub window: &'a [DeviceFrame],
     /// Where the result goes.
     pub output: DeviceFrame,
+    /// The frame before, if its result may be reused; ignored where the result depends on more.
+    pub previous: Option<GpuPrevious<'a>>,
+}
+
+/// What is known of the frame before.
+#[derive(Debug, Clone, Copy)]
+pub struct GpuPrevious<'a> {
+    /// Which tiles equal its.
+    pub unchanged: &'a Unchanged,
+    /// Its result; may be where this one's goes.
+    pub output: DeviceFrame,
+}
+
+/// Which tiles of a frame equal those of the frame before, by [`GpuUpscaler::areas`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unchanged(Vec<bool>);
+
+impl Unchanged {
+    /// From an answer for each of the areas.
+    pub fn new(areas: impl Iterator<Item = bool>) -> Self {
+        Self(areas.collect())
+    }
+
+    /// True if the whole frame is the same: tiles cover it.
+    pub fn is_whole(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|u| *u)
+    }
+
+    /// True if any tile is.
+    pub fn is_any(&self) -> bool {
+        self.0.contains(&true)
+    }
+
+    pub(super) fn tile(&self, at: usize) -> bool {
+        self.0.get(at).is_some_and(|u| *u)
+    }
 }
 
 /// Turns frames in device memory into larger ones there.
@@ -53,7 +88,7 @@ pub struct GpuUpscaler {
     result: Option<DeviceFrameBuf>,
     stabilizer: Option<DeviceStabilizer>,
     _reservation: Reservation,
-    _slot: Option<Slot>,
+    _shares: Option<(Slot, Member)>,
 }
 
 /// Bytes of device memory that an upscaler takes, about.
@@ -95,7 +130,7 @@ impl GpuUpscaler {
         let placement = Self::placement(gpu, model, &options.engine)?;
         let device = &options.engine.device;
         let budget = Budget::of(gpu.device.ordinal());
-        budget.set(Limits {
+        let member = budget.join(Limits {
             bytes: device.gpu_memory.map(|n| n as u64),
             slots: device.slots,
             folder: device.slot_folder.clone(),
@@ -132,7 +167,7 @@ impl GpuUpscaler {
                 made => break made?,
             }
         };
-        made._slot = Some(slot);
+        made._shares = Some((slot, member));
         Ok(made)
     }
 
@@ -192,7 +227,7 @@ impl GpuUpscaler {
             gpu: gpu.clone(),
             options: options.clone(),
             _reservation: reservation,
-            _slot: None,
+            _shares: None,
         })
     }
 
@@ -225,6 +260,26 @@ impl GpuUpscaler {
         self.engine.tile_size()
     }
 
+    /// The tiles' inputs, overlaps included: what has to be compared with the frame before.
+    pub fn areas(&self) -> &[Rect] {
+        self.engine.areas()
+    }
+
+    /// True if a frame's result is a function of the frame alone and so may be reused.
+    pub fn is_reusable(&self) -> bool {
+        self.options.strength >= 1.0
+            && self.stabilizer.is_none()
+            && self.options.compare == Compare::Off
+    }
+
+    /// Compares two frames on the device, tile by tile, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`]; a frame of another size or format than this is for.
+    pub fn unchanged(&mut self, input: &DeviceFrame, previous: &DeviceFrame) -> Result<Unchanged> {
+        self.engine.unchanged(input, previous)
+    }
+
     /// Moves the split.
     pub fn set_split(&mut self, split: f32) {
         self.options.split = split.clamp(0.0, 1.0);
@@ -248,9 +303,11 @@ impl GpuUpscaler {
         };
         let output = frame.output;
         let result = self.result.as_ref().map_or(output, DeviceFrameBuf::frame);
+        let reusable = self.is_reusable() && weight >= 1.0;
         let report = self.engine.run(GpuFrame {
             window: frame.window,
             output: result,
+            previous: frame.previous.filter(|_| reusable),
         })?;
         self.polish(&input, &result, weight)?;
         match self.options.compare {
@@ -341,6 +398,7 @@ impl GpuUpscaler {
                 other.run(GpuFrame {
                     window: &[*input],
                     output: beside,
+                    previous: None,
                 })?;
             }
             None => {

@@ -1,8 +1,12 @@
-//! The element with frames in CUDA memory, between GStreamer's own `cudaupload` and `cudadownload`.
+//! The element with frames in CUDA memory: between GStreamer's own `cudaupload` and `cudadownload`
+//! here, between a source and a sink of the tests' own in `zero_copy.rs`.
 //!
 //! Without a GPU the tests run on the stand-in for the driver (plugins/core/cuda/fake):
 //! `on_the_stand_in` starts them there. With a GPU: `cargo test --test cuda -- --ignored`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod elements;
+mod zero_copy;
 
 use std::{
     path::Path,
@@ -65,6 +69,7 @@ fn init() {
     INIT.call_once(|| {
         gst::init().unwrap();
         gstnnupscale::plugin_register_static().unwrap();
+        elements::register();
     });
 }
 
@@ -76,16 +81,22 @@ struct Played {
     warnings: Vec<String>,
 }
 
-/// Runs a pipeline to its end; an appsink named `out` collects its frames.
+/// Runs a pipeline to its end; an appsink or testcudasink named `out` collects its frames.
 fn play(description: &str) -> Result<Played, String> {
+    play_from(&[], description)
+}
+
+/// As [`play`]; an appsrc named `in` gives `inputs`.
+fn play_from(inputs: &[Vec<u8>], description: &str) -> Result<Played, String> {
     init();
     let pipeline = gst::parse::launch(description)
         .map_err(|e| e.to_string())?
         .downcast::<gst::Pipeline>()
         .unwrap();
     let frames = Arc::new(Mutex::new(Vec::new()));
-    if let Some(sink) = pipeline.by_name("out") {
-        let sink = sink.downcast::<gst_app::AppSink>().unwrap();
+    let out = pipeline.by_name("out");
+    let on_device = out.and_downcast_ref::<elements::Sink>().cloned();
+    if let Some(sink) = out.and_downcast::<gst_app::AppSink>() {
         sink.set_sync(false);
         let to = frames.clone();
         sink.set_callbacks(
@@ -100,6 +111,17 @@ fn play(description: &str) -> Result<Played, String> {
                 })
                 .build(),
         );
+    }
+    if let Some(source) = pipeline.by_name("in") {
+        let source = source.downcast::<gst_app::AppSrc>().unwrap();
+        for (i, input) in inputs.iter().enumerate() {
+            let mut buffer = gst::Buffer::from_slice(input.clone());
+            let buffer_ref = buffer.make_mut();
+            buffer_ref.set_pts(gst::ClockTime::from_mseconds(40) * i as u64);
+            buffer_ref.set_duration(gst::ClockTime::from_mseconds(40));
+            source.push_buffer(buffer).unwrap();
+        }
+        source.end_of_stream().unwrap();
     }
     let bus = pipeline.bus().unwrap();
     let (mut stats, mut warnings) = (Vec::new(), Vec::new());
@@ -117,7 +139,8 @@ fn play(description: &str) -> Result<Played, String> {
     };
     pipeline.set_state(gst::State::Null).unwrap();
     result?;
-    let frames = std::mem::take(&mut *frames.lock().unwrap());
+    let mut frames = std::mem::take(&mut *frames.lock().unwrap());
+    frames.extend(on_device.map(|sink| sink.taken().0).unwrap_or_default());
     Ok(Played {
         frames,
         stats,
