@@ -161,8 +161,12 @@ def compensate(plane, x, y, v, shifts, top):
     return cases[v[0] & 3, v[1] & 3]()
 
 
-def taps_of(p, r):
-    """The list of taps (source, dx, dy), and the place of the base."""
+def taps_of(p, r, lossy):
+    """The list of taps (source, dx, dy), and the place of the base.
+
+    With `lossy` the last of the r references is the lossy picture beside a reference frame.
+    """
+    r -= lossy
     if r == 0:
         current = [(-1, 0), (-2, 0), (-1, -1), (1, -1), (0, -2)]
         if p == 0:
@@ -173,6 +177,8 @@ def taps_of(p, r):
         if p == 0:
             current += [(2, -1), (-2, -1)]
         out = [("current", *t) for t in current]
+        if lossy:
+            out.append((r, 0, 0))
         around = [(1, 0), (-1, 0), (0, 1), (0, -1)]
         if p == 0 and r == 1:
             around += [(1, 1), (-1, 1), (1, -1), (-1, -1)]
@@ -187,9 +193,9 @@ def level_of(a):
     return a if a < 8 else min(47, 8 + 4 * (n - 3) + (a >> n - 2 & 3))
 
 
-def decode_plane(d, p, width, height, block, bits, near, mc, asides):
+def decode_plane(d, p, width, height, block, bits, near, mc, asides, lossy):
     """Samples and residuals of a plane of a slice. mc: a function of (x, y) for each reference."""
-    taps, base = taps_of(p, len(mc))
+    taps, base = taps_of(p, len(mc), lossy)
     columns, rows = -(-width // block[0]), -(-height // block[1])
     classes = d.byte() + 1
     tab, weights = d.choice(), []
@@ -265,69 +271,118 @@ def decode_plane(d, p, width, height, block, bits, near, mc, asides):
     return out, residual
 
 
+def slices_of(width, height, shifts, planes):
+    """For each slice its luma rows (first, behind the last), and the same and the width of each plane."""
+    count = max(1, (height + 32) // 64)
+    out = []
+    for i in range(count):
+        last = i + 1 == count
+        parts = []
+        for p in range(planes):
+            sx, sy = shifts if p else (0, 0)
+            end = height + (1 << sy) - 1 if last else 64 * i + 64
+            parts.append((64 * i >> sy, end >> sy, (width + (1 << sx) - 1) >> sx))
+        out.append((64 * i, parts[0][1], parts))
+    return out
+
+
+def moved(field, reference, p, part, shifts, top, bits):
+    """The motion-compensated samples of plane p of a slice, as a function of (x, y)."""
+    (known, intra), cache = field, {}
+    sx, sy = shifts if p else (0, 0)
+    plane = reference[p], (1 << bits) - 1
+
+    def sample(x, y):
+        if (x, y) not in cache:
+            bx, by = (x << sx) // 8, (y << sy) // 8
+            if (bx // 2, by // 2) in intra:
+                cache[x, y] = 1 << bits - 1
+            else:
+                cache[x, y] = compensate(plane, x, part[0] + y, known[bx, by], (sx, sy), top)
+        return cache[x, y]
+
+    return sample
+
+
+def decode_slice(data, piece, shifts, bits, near, references, lossy=None):
+    """The rows of each plane. lossy: those of the lossy picture, in a layer."""
+    top, bottom, parts = piece
+    d, out, residuals = Entropy(data), [], []
+    fields = [read_field(d, parts[0][2], bottom - top) for _ in references]
+    for p, part in enumerate(parts):
+        sx, sy = shifts if p else (0, 0)
+        mc = [moved(f, r, p, part, shifts, top, bits) for f, r in zip(fields, references)]
+        if lossy:
+            mc.append(lambda x, y, rows=lossy[p]: rows[y][x])
+        asides = list(residuals)
+        if p and (sx, sy) != (0, 0):
+            def luma(x, y, r=residuals[0], h=bottom - top):
+                ys = [2 * y, 2 * y + 1] if sy else [y]
+                s = sum(r(2 * x + k, b) for b in ys if b < h for k in (0, 1))
+                return s + 1 >> 1
+            asides[0] = luma
+        rows, residual = decode_plane(d, p, part[2], part[1] - part[0], (16 >> sx, 16 >> sy), bits,
+                                      near, mc, asides, bool(lossy and references))
+        out.append(rows)
+        residuals.append(residual)
+    d.finish()
+    return out
+
+
+def units(raw):
+    """Of each access unit type, QP, number, distances, CRC of the picture (or None), its slices, and its
+    layer: (greatest error, whether it refers, CRC, slices), or None."""
+    at = 64
+    while at < len(raw):
+        size = struct.unpack_from("<I", raw, at)[0]
+        unit, at = raw[at + 4:at + 4 + size], at + 4 + size
+        mark, kind, qp, flags, number, *distances, n, crc = struct.unpack_from("<BBBBIbbHI", unit)
+        assert mark == 0xA7 and flags <= 3
+        index, end, layer = list(struct.iter_unpack("<II", unit[16:16 + 8 * n])), 16 + 8 * n, None
+        if flags & 2:
+            layer = struct.unpack_from("<BBHI", unit, end)
+            end += 8 + 8 * n
+            index += struct.iter_unpack("<II", unit[end - 8 * n:end])
+        assert zlib.crc32(unit[:end]) == struct.unpack_from("<I", unit, end)[0]
+        end, slices = end + 4, []
+        for length, sum_ in index:
+            slices.append(unit[end:end + length])
+            assert zlib.crc32(slices[-1]) == sum_
+            end += length
+        assert end == len(unit)
+        if layer:
+            near, of_layer, zero, crc_of_layer = layer
+            assert of_layer <= 3 and zero == 0 and not (kind == 0 and of_layer & 2)
+            layer = near, of_layer & 2 != 0, crc_of_layer if of_layer & 1 else None, slices[n:]
+        yield kind, qp, number, distances, crc if flags & 1 else None, slices[:n], layer
+
+
+def whole(picture, bits, crc, name):
+    """The bytes of a picture, whose CRC is compared if there is one."""
+    code = "B" if bits == 8 else "H"
+    out = b"".join(struct.pack(f"<{len(r)}{code}", *r) for p in picture for r in p)
+    assert crc is None or zlib.crc32(out) == crc, name
+    return out
+
+
 def decode(path):
     raw = open(path, "rb").read()
     head = raw[:64]
-    assert head[:4] == b"GNVC" and head[4] == 1 and head[5] == 2
+    assert head[:4] == b"GNVC" and head[4] == 1 and head[5] == 2 and head[7] == 0
     assert zlib.crc32(head[:60]) == struct.unpack_from("<I", head, 60)[0]
     assert head[28:60] == hashlib.sha256(RAW_TABLES).digest()
     width, height = struct.unpack_from("<HH", head, 8)
     chroma, bits = head[12], head[13]
     shifts = {0: (0, 0), 1: (1, 1), 2: (1, 0), 3: (0, 0)}[chroma]
-    planes = 3 if chroma else 1
-    frames, digest, at = {}, hashlib.sha256(), 64
-    while at < len(raw):
-        size = struct.unpack_from("<I", raw, at)[0]
-        unit, at = raw[at + 4:at + 4 + size], at + 4 + size
-        mark, kind, near, flags, number, *distances = struct.unpack_from("<BBBBIbb", unit)
-        count, picture_crc = struct.unpack_from("<HI", unit, 10)
-        assert mark == 0xA7
-        start = 20 + 8 * count
-        assert zlib.crc32(unit[:start - 4]) == struct.unpack_from("<I", unit, start - 4)[0]
+    pieces = slices_of(width, height, shifts, 3 if chroma else 1)
+    frames, digest = {}, hashlib.sha256()
+    for _, near, number, distances, crc, slices, layer in units(raw):
+        assert len(slices) == len(pieces) and layer is None
         references = [frames[number - x] for x in distances if x]
-        picture = [[] for _ in range(planes)]
-        assert count == max(1, (height + 32) // 64)
-        for i in range(count):
-            length, crc = struct.unpack_from("<II", unit, 16 + 8 * i)
-            data, start = unit[start:start + length], start + length
-            assert zlib.crc32(data) == crc
-            top, bottom = 64 * i, height if i + 1 == count else 64 * i + 64
-            d = Entropy(data)
-            fields = [read_field(d, width, bottom - top) for _ in references]
-            residuals = []
-            for p in range(planes):
-                sx, sy = shifts if p else (0, 0)
-                w = (width + (1 << sx) - 1) >> sx
-                first = top >> sy
-                last = (height + (1 << sy) - 1) >> sy if i + 1 == count else bottom >> sy
-                mc = []
-                for (known, intra), reference in zip(fields, references):
-                    def sample(x, y, known=known, intra=intra, rows=reference[p]):
-                        lx, ly = x << sx, y << sy
-                        if (lx // 16, ly // 16) in intra:
-                            return 1 << bits - 1
-                        v = known[lx // 8, ly // 8]
-                        return compensate((rows, (1 << bits) - 1), x, first + y, v, (sx, sy), top)
-                    cache = {}
-                    mc.append(lambda x, y, f=sample, c=cache: c.get((x, y)) if (x, y) in c
-                              else c.setdefault((x, y), f(x, y)))
-                asides = list(residuals)
-                if p and (sx, sy) != (0, 0):
-                    def luma(x, y, r=residuals[0], h=bottom - top):
-                        ys = [2 * y, 2 * y + 1] if sy else [y]
-                        s = sum(r(2 * x + k, b) for b in ys if b < h for k in (0, 1))
-                        return s + 1 >> 1
-                    asides[0] = luma
-                rows, residual = decode_plane(d, p, w, last - first, (16 >> sx, 16 >> sy), bits,
-                                              near, mc, asides)
-                picture[p] += rows
-                residuals.append(residual)
-            d.finish()
-        frames[number] = picture
-        code = "B" if bits == 8 else "H"
-        whole = b"".join(struct.pack(f"<{len(r)}{code}", *r) for p in picture for r in p)
-        assert not flags & 1 or zlib.crc32(whole) == picture_crc, f"frame {number}"
-        digest.update(whole)
+        parts = [decode_slice(data, piece, shifts, bits, near, references)
+                 for data, piece in zip(slices, pieces)]
+        frames[number] = [sum(rows, []) for rows in zip(*parts)]
+        digest.update(whole(frames[number], bits, crc, f"frame {number}"))
     return digest.hexdigest()
 
 

@@ -1,18 +1,13 @@
-#!/usr/bin/env python3
-"""A second decoder of the profile vq, written from docs/bitstream.md and nothing else.
+"""The networks of the lossy profiles in plain Python, written from docs/bitstream.md and nothing else.
 
-    reference_vq.py MODEL.gnm tests/golden/vq.gnvc
-
-Prints the SHA-256 of the frames of the stream. Plain Python, for networks as small as those of the
-golden stream; what the profiles have in common comes from reference_decoder.py.
+For networks as small as those of the golden streams.
 """
 
 import hashlib
 import struct
-import sys
 import zlib
 
-from reference_decoder import TABLES, Entropy, clip, compensate, read_field, table
+from reference_decoder import TABLES, clip, table
 
 LIMIT = 2047
 KINDS = {0: ("B", 1), 1: ("h", 2), 2: ("i", 4)}
@@ -42,21 +37,35 @@ def signed(v):
     return clip(v, -LIMIT, LIMIT)
 
 
-class Networks:
-    """The synthesis and the codebooks of a kind at a level."""
+def shuffled(x, columns):
+    """Depth to space: `(2 i + j) C + k` at (r, c) becomes k at (2 r + i, 2 c + j)."""
+    depth, out = len(x[0]) // 4, [None] * (4 * len(x))
+    for at, v in enumerate(x):
+        for i in range(4):
+            row, column = 2 * (at // columns) + i // 2, 2 * (at % columns) + i % 2
+            out[row * 2 * columns + column] = v[depth * i:depth * i + depth]
+    return out
 
-    def __init__(self, tensors, kind, level):
-        self.tensors, self.kind, self.level = tensors, kind, level
+
+class Networks:
+    """The networks (and code vectors, if `vq`) of a kind at a level."""
+
+    def __init__(self, tensors, kind, level, vq):
+        self.tensors, self.kind, self.level, self.known = tensors, kind, level, {}
         self.steps = self.row("step", level)
-        self.tables = {part: [table(f) for f in self.rows(f"vq.{part}")] for part in ("class", "index")}
+        self.latents = self.vectors if vq else self.hyper
+        if vq:
+            self.tables = {part: [table(f) for f in self.rows(f"vq.{part}")] for part in ("class", "index")}
 
     def get(self, name):
         return self.tensors[f"{self.kind}.{name}"]
 
     def rows(self, name):
         """The values by the last axis."""
-        shape, values = self.get(name)
-        return [values[i:i + shape[-1]] for i in range(0, len(values), shape[-1])]
+        if name not in self.known:
+            shape, values = self.get(name)
+            self.known[name] = [values[i:i + shape[-1]] for i in range(0, len(values), shape[-1])]
+        return self.known[name]
 
     def row(self, name, i):
         return self.rows(name)[i]
@@ -84,8 +93,47 @@ class Networks:
                 out.append([signed(s >> shift) for s in sums])
         return out
 
-    def latents(self, d, rows, columns):
-        """The latents of a slice by position."""
+    def hyper(self, d, rows, columns):
+        """The latents of a slice by position, spread as the hyper-latents say, times their steps."""
+        y, across = [], -(-columns // 4)
+        tables = [TABLES[4 * scale] for scale in self.row("z", self.level)]
+        bands = [[[d.signed(t) for t in tables] for _ in range(across)] for _ in range(-(-rows // 4))]
+        for n, z in enumerate(bands):
+            here = min(4, rows - 4 * n)
+            x = [[signed(64 * v) for v in position] for position in z]
+            x = shuffled(self.dense("hs.up1", x, 0), across)
+            x = self.dense("hs.d1", self.depthwise("hs.dw1", x, 2, 2 * across), 0)
+            x = shuffled(self.dense("hs.up2", x, 0), 2 * across)
+            x = [x[4 * across * r + c] for r in range(here) for c in range(columns)]
+            f = self.dense("hs.d2", self.depthwise("hs.dw2", x, here, columns), 0)
+            band, group = [[] for _ in f], 0
+            while f"{self.kind}.hs.{group}.scale.w" in self.tensors:
+                scales, means = self.dense(f"hs.{group}.scale", f), self.dense(f"hs.{group}.mean", f)
+                values = [self.spread(d, s, m, len(band[0])) for s, m in zip(scales, means)]
+                band = [known + q for known, q in zip(band, values)]
+                if f"{self.kind}.hs.{group}.mix.w" in self.tensors:
+                    a = [[min(128 * abs(q), LIMIT) for q in v] for v in values]
+                    t = self.depthwise(f"hs.{group}.dw", a, here, columns)
+                    f = self.dense(f"hs.{group}.mix", [i + j + k for i, j, k in zip(f, a, t)], 0)
+                group += 1
+            y += band
+        return [[signed(q * step + 8 >> 4) for q, step in zip(v, self.steps)] for v in y]
+
+    def spread(self, d, scales, means, first):
+        """The latents of a group at a position; the first of them has this number."""
+        shift, inverse = self.row("shift", self.level), self.row("inv", self.level)
+        out = []
+        for c, (scale, mean) in enumerate(zip(scales, means), first):
+            index = clip(scale + shift[c] + 8 >> 4, 0, 47)
+            m = clip(mean * inverse[c] + 2048 >> 12, -16383, 16383)
+            base = m + 4 >> 3
+            fraction = m - 8 * base
+            v = d.signed(TABLES[4 * index + min(abs(fraction), 3)]) if index else 0
+            out.append(clip(base + (-v if fraction < 0 else v), -32767, 32767))
+        return out
+
+    def vectors(self, d, rows, columns):
+        """The latents of a slice by position, as sums of code vectors."""
         (_, stages, words, size), _ = self.get("vq.books")
         books, family = self.rows("vq.books"), self.get("vq.family")[1]
         parts, predicted = len(family), self.get("vq.predict")[0][2]
@@ -126,11 +174,7 @@ class Networks:
 
     def synthesis(self, y, p, rows, columns):
         """Samples by positions of 8x8, from latents and the prediction's positions (or None)."""
-        r = [None] * (4 * len(y))
-        for at, v in enumerate(self.dense("gs.lin", y)):
-            for i in range(4):
-                row, column = 2 * (at // columns) + i // 2, 2 * (at % columns) + i % 2
-                r[row * 2 * columns + column] = v[96 * i:96 * i + 96]
+        r = shuffled(self.dense("gs.lin", y), columns)
         f = self.dense("gs.in", [a + b for a, b in zip(r, p)] if p else r)
         n = 0
         while f"{self.kind}.gs.{n}.dw.w" in self.tensors:
@@ -154,60 +198,3 @@ def packed(planes, rows, columns):
                     position += [8 * row[min(c * side + j, len(row) - 1)] - 1024 for j in range(side)]
             out.append(position)
     return out
-
-
-def decode(model, path):
-    tensors, model = read_model(model)
-    raw = open(path, "rb").read()
-    assert raw[5] == 3 and raw[28:60] == model
-    width, height = struct.unpack_from("<HH", raw, 8)
-    half = lambda n: n + 1 >> 1
-    known, networks, digest, at = {}, {}, hashlib.sha256(), 64
-    while at < len(raw):
-        size = struct.unpack_from("<I", raw, at)[0]
-        unit, at = raw[at + 4:at + 4 + size], at + 4 + size
-        _, kind, level, flags, number, distance, _, count, crc = struct.unpack_from("<BBBBIbbHI", unit)
-        kind = "inter" if kind else "intra"
-        reference = known[number - distance] if distance else None
-        nets = networks.setdefault((kind, level), Networks(tensors, kind, level))
-        picture, start = [[], [], []], 20 + 8 * count
-        for i in range(count):
-            length = struct.unpack_from("<I", unit, 16 + 8 * i)[0]
-            d, start = Entropy(unit[start:start + length]), start + length
-            top, last = 64 * i, i + 1 == count
-            bottom = height if last else top + 64
-            # First and last row and the width of each plane.
-            parts = [(top, bottom, width)] + [(top >> 1, half(height) if last else bottom >> 1, half(width))] * 2
-            rows, columns = -(-(bottom - top) // 16), -(-width // 16)
-            p = None
-            if reference:
-                vectors, intra = read_field(d, width, bottom - top)
-
-                def sample(n, x, y):
-                    s = 1 if n else 0
-                    block = (x << s) // 8, (y << s) // 8
-                    if (block[0] // 2, block[1] // 2) in intra:
-                        return 128
-                    moved = parts[n][0] + y
-                    return compensate((reference[n], 255), x, moved, vectors[block], (s, s), top)
-
-                moved = [[[sample(n, x, y) for x in range(w)] for y in range(b - a)]
-                         for n, (a, b, w) in enumerate(parts)]
-                p = packed(moved, rows, columns)
-            y = nets.latents(d, rows, columns)
-            d.finish()
-            found = nets.synthesis(y, p, rows, columns)
-            for n, (a, b, w) in enumerate(parts):
-                first, side = ((0, 8), (64, 4), (80, 4))[n]
-                of = lambda y, x: found[y // side * 2 * columns + x // side][first + y % side * side + x % side]
-                picture[n] += [[of(y, x) for x in range(w)] for y in range(b - a)]
-        known[number] = picture
-        whole = b"".join(bytes(row) for plane in picture for row in plane)
-        assert not flags & 1 or zlib.crc32(whole) == crc, f"frame {number}"
-        digest.update(whole)
-    return digest.hexdigest()
-
-
-if __name__ == "__main__":
-    assert len(TABLES) == 192
-    print(decode(*sys.argv[1:]))
