@@ -10,7 +10,7 @@ use crate::job::{Options, Work};
 use crate::location::{self, Output};
 use crate::parts::{
     add_chain, byte_queue, decoder, fail, flip, frame_queue, link_later, muxer, scale_of, sink_pad,
-    to_muxer, upscaler,
+    tell_neuraldec, to_muxer, upscaler,
 };
 use crate::plan::{Action, Container, Note, Plan, Rotation};
 use crate::probe::{ColourSource, Kind, Source, hide_container_colour, link_source};
@@ -228,6 +228,7 @@ impl Graph {
                     watch_muxed(&target, &muxed, &described);
                     let entry = byte_queue(64)?;
                     let decode = decoder()?;
+                    tell_neuraldec(&decode, &options.decoding)?;
                     pipeline.add_many([&entry, &decode]).map_err(fail)?;
                     entry.link(&decode).map_err(fail)?;
                     let raw_pad = sink_pad(&first)?;

@@ -63,6 +63,8 @@ pub struct Options {
     pub work: Work,
     /// Properties for `neuralenc`, as text.
     pub coding: Vec<(String, String)>,
+    /// Properties for the `neuraldec` of an input that needs one, as text.
+    pub decoding: Vec<(String, String)>,
     /// Properties for `nnupscale`, as text; none = there is none but in `upscale`.
     pub element: Vec<(String, String)>,
     /// Make progressive frames of interlaced ones.
@@ -102,6 +104,7 @@ impl Options {
             force: false,
             work,
             coding: Vec::new(),
+            decoding: Vec::new(),
             element: Vec::new(),
             deinterlace: false,
             scale: None,

@@ -61,6 +61,33 @@ pub(crate) fn decoder() -> Result<gst::Element, Failure> {
     Ok(decoder)
 }
 
+/// Has the `neuraldec` that a decoder finds, if it finds one, take properties as the user wrote them.
+pub(crate) fn tell_neuraldec(
+    decoder: &gst::Element,
+    properties: &[(String, String)],
+) -> Result<(), Failure> {
+    let Some(bin) = decoder.downcast_ref::<gst::Bin>() else {
+        return Err(fail("a decoder that is no bin"));
+    };
+    if properties.is_empty() {
+        return Ok(());
+    }
+    // What is wrong with them is told now: later nobody listens.
+    crate::plugins::ensure_neuralcodec()?;
+    let given = properties.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+    set_properties(&make("neuraldec")?, given)?;
+    let properties = properties.to_vec();
+    // It is not started yet when it is added.
+    bin.connect_element_added(move |_, element| {
+        if element.factory().is_some_and(|f| f.name() == "neuraldec") {
+            for (name, value) in &properties {
+                element.set_property_from_str(name, value);
+            }
+        }
+    });
+    Ok(())
+}
+
 /// Links the pad that a decoder makes later.
 pub(crate) fn link_later(decoder: &gst::Element, sink: gst::Pad) {
     decoder.connect_pad_added(move |_, pad| {
@@ -138,8 +165,9 @@ pub(crate) fn set_properties<'a>(
             let factory = factory.unwrap_or_default();
             Failure::new(format!("this {factory} has no property `{name}`"))
         })?;
-        // The text is checked first: setting a property from a wrong one would end the program.
-        if gst::glib::Value::deserialize_with_pspec(value, &pspec).is_err() {
+        // It is checked first: setting a property to something wrong would end the program.
+        let read = gst::glib::Value::deserialize_with_pspec(value, &pspec);
+        if !read.is_ok_and(|v| in_range(&pspec, &v)) {
             return Err(Failure::usage(format!(
                 "--{name} {value}: not a value for it"
             )));
@@ -147,6 +175,22 @@ pub(crate) fn set_properties<'a>(
         element.set_property_from_str(name, value);
     }
     Ok(())
+}
+
+/// Whether a number is in the range of a property; what is no number has none.
+fn in_range(pspec: &gst::glib::ParamSpec, value: &gst::glib::Value) -> bool {
+    macro_rules! check {
+        ($($kind:ident $number:ty),*) => {$(
+            if let Some(spec) = pspec.downcast_ref::<gst::glib::$kind>()
+                && let Ok(v) = value.get::<$number>()
+            {
+                return (spec.minimum()..=spec.maximum()).contains(&v);
+            }
+        )*};
+    }
+    check!(ParamSpecInt i32, ParamSpecUInt u32, ParamSpecInt64 i64, ParamSpecUInt64 u64);
+    check!(ParamSpecFloat f32, ParamSpecDouble f64);
+    true
 }
 
 /// The scale of an `nnupscale`'s model, which it loads on the way to PAUSED.
@@ -183,4 +227,28 @@ pub(crate) fn flip(orientation: &str) -> Result<gst::Element, Failure> {
         },
     );
     Ok(flip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_takes_no_value_that_it_has_not() {
+        gst::init().unwrap();
+        let queue = make("queue").unwrap();
+        assert!(set_properties(&queue, [("max-size-buffers", "7")]).is_ok());
+        assert_eq!(queue.property::<u32>("max-size-buffers"), 7);
+        let source = make("videotestsrc").unwrap();
+        assert!(set_properties(&source, [("num-buffers", "-1"), ("pattern", "ball")]).is_ok());
+        // Out of range; no number; no such name; no such property.
+        for wrong in [
+            ("num-buffers", "-2"),
+            ("num-buffers", "x"),
+            ("pattern", "x"),
+            ("x", "1"),
+        ] {
+            assert!(set_properties(&source, [wrong]).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -169,6 +169,33 @@ fn with_loss_a_clip_keeps_its_frames_sound_and_looks() {
     }
 }
 
+#[test]
+fn a_layer_can_be_left_out() {
+    let Some(clips) = clips() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let source = clips.join("carphone_qcif.mp4");
+    let [plain, layered, back] =
+        ["plain.mkv", "layered.mkv", "back.mkv"].map(|n| dir.path().join(n));
+    let part = ["--duration", "0.5", "--quality", "20"];
+    expect(program("encode", &source, &plain).args(part), 0);
+    let with_layer = [&part[..], &["--layer", "lossless"]].concat();
+    expect(program("encode", &source, &layered).args(with_layer), 0);
+    let decoded = |from: &Path, more: &[&str]| {
+        expect(program("decode", from, &back).arg("--force").args(more), 0);
+        pictures(&back, 100)
+    };
+    let lossy = decoded(&plain, &[]);
+    let original = pictures(&source, lossy.len());
+    assert!(lossy.len() > 10 && lossy != original);
+    assert_eq!(decoded(&layered, &["--layers", "base"]), lossy);
+    assert_eq!(decoded(&layered, &["--layers", "all"]), original);
+    assert_eq!(decoded(&layered, &[]), original);
+    // Without a layer there is nothing to leave out.
+    assert_eq!(decoded(&plain, &["--layers", "base"]), lossy);
+    let wrong = ["--force", "--layers", "some"];
+    expect(program("decode", &layered, &back).args(wrong), 2);
+}
+
 /// The network of `tests/data/invert-x1.onnx` is one convolution of 1x1: `1 - luma`.
 #[test]
 fn what_is_decoded_can_be_refined() {

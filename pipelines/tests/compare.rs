@@ -609,6 +609,62 @@ fn a_ladder_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn our_encoder_is_one_of_the_ladder() {
+    let clips = Clips::new();
+    let mut args = vec!["ladder", "ref.mp4", "--encoders", "x264,neural"];
+    args.extend([
+        "--crf",
+        "24,44",
+        "--preset",
+        "ultrafast",
+        "--metrics",
+        "psnr",
+    ]);
+    let run = |more: &[&str]| {
+        let all = [&args[..], more, &["--json", "--quiet"]].concat();
+        let out = clips.run(&all);
+        assert_eq!(code(&out), 0, "{}", common::text(&out));
+        let lines = String::from_utf8(out.stdout.clone()).unwrap();
+        let events = lines.lines().map(|l| serde_json::from_str(l).unwrap());
+        let events: Vec<serde_json::Value> = events.collect();
+        let points = events.iter().filter(|v| v["event"] == "point");
+        let points: Vec<_> = points.cloned().collect();
+        (points, last_event(&out))
+    };
+    let (points, done) = run(&["--crf-for", "neural=8,24"]);
+    let found: Vec<_> = points
+        .iter()
+        .map(|p| (p["point"]["encoder"].as_str(), p["point"]["crf"].as_u64()))
+        .collect();
+    let of = |name, number| (Some(name), Some(number));
+    let wanted = [
+        of("x264", 24),
+        of("x264", 44),
+        of("neural", 8),
+        of("neural", 24),
+    ];
+    assert_eq!(found, wanted);
+    for (i, p) in points.iter().enumerate() {
+        assert_eq!(p["point"]["frames"], 40, "{p}");
+        let model = p["point"]["preset"].as_str().unwrap().starts_with("model-");
+        assert_eq!(model, i > 1, "{p}");
+    }
+    // Its numbers count up.
+    let bytes = |i: usize| points[i]["point"]["bytes"].as_u64().unwrap();
+    let psnr = |i: usize| points[i]["point"]["values"]["psnr-y"].as_f64().unwrap();
+    assert!(bytes(2) < bytes(3) && psnr(2) < psnr(3), "{points:?}");
+    let d = &done["differences"][0];
+    assert!(d["pchip"]["rate_percent"].is_number(), "{done}");
+    let (again, _) = run(&["--crf-for", "neural=8,16,24"]);
+    let known: Vec<bool> = again.iter().map(|p| p["known"] == true).collect();
+    assert_eq!(known, [true, true, true, false, true]);
+
+    let wrong = ["--encoders", "neural", "--crf-for", "neural=32"];
+    let out = clips.run(&[&["ladder", "ref.mp4"], &wrong[..]].concat());
+    assert_eq!(code(&out), 2, "{}", common::text(&out));
+}
+
+#[test]
 fn networks_are_compared_with_bicubic_in_one_graph() {
     let clips = Clips::new();
     let out = Command::new(common::EXE)

@@ -14,6 +14,9 @@ pub(super) struct Decode {
     /// The file or s3://BUCKET/KEY to make; its extension says the container: .mkv .mp4 .webm .mov .ts
     output: PathBuf,
 
+    /// How much of a video with a layer to decode: all, or base, the lossy pictures alone [default: all]
+    #[arg(long, value_parser = ["base", "all"])]
+    layers: Option<String>,
     /// Refine the decoded pictures with a network of scale 1: an ONNX file or the name of a model
     #[arg(long, value_name = "MODEL")]
     refine: Option<String>,
@@ -29,8 +32,8 @@ pub(super) struct Decode {
     /// Speed of the encoder: ultrafast ... placebo; av1 and vp9 also 0 (best) ... 9 (fastest) [default: medium]
     #[arg(long, help_heading = "Encoding")]
     preset: Option<String>,
-    /// Threads; 0 = all cores
-    #[arg(long, default_value_t = 0, help_heading = "Encoding")]
+    /// Threads of the decoder, the network and the encoder each; 0 = all cores
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024), help_heading = "Encoding")]
     threads: u32,
 
     #[command(flatten)]
@@ -55,6 +58,13 @@ fn refiner(model: Option<String>, threads: u32) -> Vec<(String, String)> {
     properties.map(|(n, v)| (n.into(), v)).to_vec()
 }
 
+/// Properties of the `neuraldec` that decodes.
+fn decoding(layers: Option<String>, threads: u32) -> Vec<(String, String)> {
+    let threads = Some(("threads".to_string(), threads.to_string()));
+    let layers = layers.map(|v| ("layers".into(), v));
+    threads.into_iter().chain(layers).collect()
+}
+
 impl Decode {
     pub(super) fn options(self) -> Options {
         Options {
@@ -63,6 +73,7 @@ impl Decode {
             bitrate_bps: self.bitrate,
             preset: self.preset,
             threads: self.threads,
+            decoding: decoding(self.layers, self.threads),
             element: refiner(self.refine, self.threads),
             start: self.selection.start,
             duration: self.selection.duration,

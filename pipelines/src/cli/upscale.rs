@@ -246,6 +246,7 @@ impl Upscale {
             force: self.common.force,
             work: Work::Upscale,
             coding: Vec::new(),
+            decoding: Vec::new(),
             element,
             scale: self.scale,
             size: self.size,

@@ -14,7 +14,8 @@ use std::path::Path;
 pub(super) struct Wanted<'a> {
     pub(super) codec: Codec,
     pub(super) crf: u32,
-    pub(super) preset: &'a str,
+    /// The preset, or which networks.
+    pub(super) variant: &'a str,
     pub(super) settings: &'a measure::Settings,
 }
 /// The file of points.
@@ -38,6 +39,7 @@ pub(super) struct Identity {
 pub(super) struct KeptPoint {
     pub(super) encoder: String,
     pub(super) crf: u32,
+    /// The preset; of our own encoder, which networks it took.
     pub(super) preset: String,
     pub(super) metrics: String,
     pub(super) vmaf_model: String,
@@ -121,7 +123,7 @@ impl Kept {
         self.points.iter().find(|p| {
             p.encoder == wanted.codec.name()
                 && p.crf == wanted.crf
-                && p.preset == wanted.preset
+                && p.preset == wanted.variant
                 && p.metrics == wanted.settings.metrics
                 && p.vmaf_model == wanted.settings.vmaf_model
                 // Of which network a kept distance is, is not noted.

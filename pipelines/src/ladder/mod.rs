@@ -3,6 +3,7 @@
 //! Each point is encoded, measured against the input with `psnrsink`, and kept in a JSON file at
 //! once; a second run takes the points from there and measures only what is missing.
 
+mod encoders;
 mod kept;
 
 use crate::cli::common::{Common, Written};
@@ -10,11 +11,11 @@ use crate::compare::args::Measuring;
 use crate::compare::graph::{Input, Streams, add_chain, fail, pad};
 use crate::compare::measure::{self, drive};
 use crate::compare::{self, Options, Outputs, Subject, columns, pictures};
-use crate::encoder::{self, Codec};
+use crate::encoder::Codec;
 use crate::failure::{Exit, Failure, make};
 use crate::rates::{self, Curves, Point, Series};
 use crate::report::Reporter;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use gst::prelude::*;
 use kept::{Identity, Kept, KeptPoint, Wanted};
 use serde_json::json;
@@ -29,16 +30,16 @@ pub struct Ladder {
     /// The clip: a path
     input: PathBuf,
 
-    /// Encoders; the first is the anchor of the BD-rates
+    /// Encoders: x264, x265, av1, vp9, neural (this project's, profile inter); the first is the anchor of the BD-rates
     #[arg(
         long,
-        value_enum,
+        value_parser = encoders::parse,
         value_delimiter = ',',
         default_value = "x264,x265,av1,vp9",
         help_heading = "Encoding"
     )]
     encoders: Vec<Codec>,
-    /// Qualities, the same numbers for every encoder though their scales differ (x264, x265: 0-51; av1, vp9: 0-63)
+    /// Qualities, the same numbers for every encoder though their scales differ (x264, x265: 0-51; av1, vp9: 0-63); neural's count up and are 9,14,19,24 without --crf-for
     #[arg(
         long,
         value_delimiter = ',',
@@ -46,7 +47,7 @@ pub struct Ladder {
         help_heading = "Encoding"
     )]
     crf: Vec<u32>,
-    /// Other qualities for one encoder, such as av1=30,40,50,60; may be given again
+    /// Other qualities for one encoder, such as av1=30,40,50,60 or neural=5,15,25; may be given again
     #[arg(long, value_name = "ENCODER=LIST", value_parser = crf_for, help_heading = "Encoding")]
     crf_for: Vec<(Codec, Vec<u32>)>,
     /// Speed of the encoders: ultrafast ... placebo
@@ -75,17 +76,14 @@ fn crf_for(text: &str) -> Result<(Codec, Vec<u32>), String> {
         .split(',')
         .map(|v| v.trim().parse().map_err(|_| wrong()))
         .collect::<Result<_, _>>()?;
-    Ok((Codec::from_str(codec, false)?, list))
+    Ok((encoders::parse(codec)?, list))
 }
 
 impl Ladder {
     /// The qualities of an encoder, each once.
     fn crf_of(&self, codec: Codec) -> Vec<u32> {
         let own = self.crf_for.iter().rev().find(|(c, _)| *c == codec);
-        let mut list = own.map_or(&self.crf, |(_, list)| list).clone();
-        list.sort_unstable();
-        list.dedup();
-        list
+        encoders::qualities(codec, own.map(|(_, list)| &list[..]), &self.crf)
     }
 }
 /// Removes a file when it goes.
@@ -108,9 +106,10 @@ pub fn run(
     let planned = columns::planned(&settings.metrics, &settings.vmaf_model)?;
     for &codec in &args.encoders {
         for crf in args.crf_of(codec) {
-            encoder_settings(codec, crf, &args.preset).validate()?;
+            let settings = encoders::settings(codec, crf, &args.preset);
+            settings.validate()?;
+            settings.make()?;
         }
-        make(codec.factory())?;
     }
     let input = args.input.to_string_lossy().into_owned();
     let identity = Identity::of(&args.input)?;
@@ -142,14 +141,23 @@ pub fn run(
     let all: usize = args.encoders.iter().map(|c| args.crf_of(*c).len()).sum();
     let mut number = 0;
     let mut series = Vec::new();
+    let mut facts = vec![("Preset".into(), args.preset.clone())];
     for &codec in &args.encoders {
         let mut points = Vec::new();
+        let variant = encoders::variant(codec, &args.preset)?;
+        let scale = encoders::scale(codec);
+        if codec == Codec::Neural {
+            let what = format!(
+                "8-bit 4:2:0, profile inter, {variant}, keyframes at most 250 frames apart"
+            );
+            facts.push((codec.name().into(), what));
+        }
         for crf in args.crf_of(codec) {
             number += 1;
             let wanted = Wanted {
                 codec,
                 crf,
-                preset: &args.preset,
+                variant: &variant,
                 settings: &settings,
             };
             let found = kept.find(&wanted).cloned();
@@ -157,7 +165,7 @@ pub fn run(
             let point = match found {
                 Some(point) => point,
                 None => {
-                    reporter.begin(&format!("[{number}/{all}] {} crf {crf}", codec.name()));
+                    reporter.begin(&format!("[{number}/{all}] {} {scale} {crf}", codec.name()));
                     let point = one(args, &reference, &wanted, interrupts, reporter)?;
                     reporter.end();
                     kept.points.push(point.clone());
@@ -168,7 +176,7 @@ pub fn run(
             reporter.event("point", &json!({ "known": known, "point": point }));
             points.push(Point {
                 rate: point.rate_kbps,
-                label: format!("crf {crf}"),
+                label: format!("{scale} {crf}"),
                 bytes: Some(point.bytes),
                 encode_s: Some(point.encode_s),
                 values: point.values,
@@ -182,16 +190,18 @@ pub fn run(
     }
     let order: Vec<String> = planned.iter().map(|c| c.name.clone()).collect();
     let curves = Curves::new(series, &order, "kbit/s");
-    let facts = vec![
+    facts.insert(
+        0,
         ("Clip".into(), format!("{input} ({})", reference.detail())),
-        ("Preset".into(), args.preset.clone()),
+    );
+    facts.extend([
         (
             "Rate".into(),
             "size of the file (Matroska, video only) by the clip's length".into(),
         ),
         ("Quality".into(), "mean over all frames".into()),
         ("Points".into(), place.display().to_string()),
-    ];
+    ]);
     rates::tell(
         &curves,
         &format!("Encoders on {}", reference.name),
@@ -203,17 +213,6 @@ pub fn run(
     Ok(Exit::Ok)
 }
 
-fn encoder_settings(codec: Codec, crf: u32, preset: &str) -> encoder::Settings {
-    encoder::Settings {
-        codec,
-        crf: Some(crf),
-        bitrate_bps: None,
-        preset: Some(preset.into()),
-        threads: 0,
-        properties: Vec::new(),
-    }
-}
-
 /// Encodes and measures a point.
 fn one(
     args: &Ladder,
@@ -223,9 +222,10 @@ fn one(
     reporter: &mut Reporter,
 ) -> Result<KeptPoint, Failure> {
     let name = format!(
-        "{}-{}-crf{}.mkv",
+        "{}-{}-{}{}.mkv",
         wanted.codec.name(),
-        wanted.preset,
+        wanted.variant,
+        encoders::scale(wanted.codec),
         wanted.crf
     );
     let (path, temporary) = match &args.keep {
@@ -299,7 +299,7 @@ fn one(
     Ok(KeptPoint {
         encoder: wanted.codec.name().into(),
         crf: wanted.crf,
-        preset: wanted.preset.into(),
+        preset: wanted.variant.into(),
         metrics: wanted.settings.metrics.clone(),
         vmaf_model: wanted.settings.vmaf_model.clone(),
         bytes,
@@ -326,10 +326,10 @@ fn encode(
     sink.set_property("location", path.to_string_lossy().as_ref());
     let mut chain = vec![
         make("videoconvert")?,
-        encoder_settings(wanted.codec, wanted.crf, wanted.preset).make()?,
+        encoders::settings(wanted.codec, wanted.crf, &args.preset).make()?,
     ];
     chain.extend(wanted.codec.parser().map(make).transpose()?);
-    chain.extend([make("matroskamux")?, sink]);
+    chain.extend([make(encoders::muxer(wanted.codec))?, sink]);
     let bin = streams.pipeline.clone().upcast::<gst::Bin>();
     add_chain(&bin, &chain)?;
     decoded.link(&pad(&chain[0], "sink")?).map_err(fail)?;
@@ -351,6 +351,7 @@ mod tests {
     #[test]
     fn an_encoder_may_have_qualities_of_its_own() {
         assert_eq!(crf_for("av1=30,40"), Ok((Codec::Av1, vec![30, 40])));
+        assert_eq!(crf_for("neural=5"), Ok((Codec::Neural, vec![5])));
         for wrong in ["av1", "av1=", "h264=3", "av1=a"] {
             assert!(crf_for(wrong).is_err(), "{wrong}");
         }
