@@ -4,9 +4,9 @@
 #
 #   tests/gpu/pack.sh [--arch 90] [--piece-mib 36] [--stand-in]      writes .gpu/1, .gpu/2, ...
 #
-# Needs packaging/setup.sh to have run. ONNX Runtime's CUDA provider comes from PyPI's wheel
-# (onnxruntime-gpu, the version of packaging/setup.sh), with the code of one GPU architecture.
-# --stand-in packs the stand-in for the driver instead of the provider: to try run.sh without a GPU.
+# Needs packaging/setup.sh to have run, and 2 GB of disk for a while. ONNX Runtime's CUDA provider
+# comes from PyPI's wheel (onnxruntime-gpu, the version of packaging/setup.sh), with the code of one
+# GPU architecture. --stand-in packs the stand-in for the driver instead: to try run.sh without a GPU.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -20,7 +20,7 @@ while (($#)); do
     esac
 done
 
-readonly root=$PWD/.gpu
+readonly root=$PWD/.gpu target=${CARGO_TARGET_DIR:-$PWD/target}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 rm -rf "$root"
@@ -48,11 +48,12 @@ tests gstneural-inference test-inference --lib
 tests gst-plugin-nnupscale test-nnupscale --test cuda
 tests gst-plugin-neuralcodec test-codec --test cuda
 cargo build --release --locked -p gst-plugin-nnupscale -p gstneural-inference -p gst-plugin-neuralcodec --examples --lib
-strip -o "$work/g/bin/bench_gpu" target/release/examples/bench_gpu
-strip -o "$work/g/bin/decode_speed" target/release/examples/decode_speed
-strip -o "$work/g/plugins/libgstnnupscale.so" target/release/libgstnnupscale.so
+strip -o "$work/g/bin/bench_gpu" "$target/release/examples/bench_gpu"
+strip -o "$work/g/bin/decode_speed" "$target/release/examples/decode_speed"
+strip -o "$work/g/plugins/libgstnnupscale.so" "$target/release/libgstnnupscale.so"
 
-# GStreamer: tools, plugins and every library that they need but the C library's own.
+# GStreamer: tools, plugins and every library that they need but the C and C++ libraries' own, which
+# the other machine has, as new as these or newer: what it has itself may need its newer ones.
 say "collecting GStreamer"
 system=$(pkg-config --variable=pluginsdir gstreamer-1.0)
 for plugin in coreelements app videotestsrc videoconvertscale videoparsersbad isomp4 nvcodec; do
@@ -62,10 +63,14 @@ cp "$(command -v gst-launch-1.0)" "$(command -v gst-inspect-1.0)" "$work/g/bin/"
 cp "$(pkg-config --variable=pluginscannerdir gstreamer-1.0)/gst-plugin-scanner" "$work/g/bin/"
 libgstcuda=$(ldconfig -p | sed -nE 's/.*libgstcuda-1.0.so.0 .*=> //p' | head -n 1)
 cp "$libgstcuda" "$work/g/lib/"
-ldd "$work"/g/bin/* "$work"/g/plugins/*.so "$libgstcuda" 2>/dev/null |
-    sed -nE 's/^\s*\S+ => (\/\S+) .*/\1/p' | sort -u |
-    grep -vE '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libresolv)\.so' |
-    while read -r library; do cp -L "$library" "$work/g/lib/"; done
+needed() { # needed FOLDER FILES...: puts there what the files are linked with
+    local folder=$1
+    shift
+    ldd "$@" 2>/dev/null | sed -nE 's/^\s*\S+ => (\/\S+) .*/\1/p' | sort -u |
+        grep -vE '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libresolv|libstdc\+\+|libgcc_s)\.so' |
+        while read -r library; do cp -L "$library" "$folder/"; done
+}
+needed "$work/g/lib" "$work"/g/bin/* "$work"/g/plugins/*.so "$libgstcuda"
 
 # ONNX Runtime with its CUDA provider.
 if [[ $stand_in = yes ]]; then
@@ -95,5 +100,9 @@ for part in "$work"/part.*; do
     mv "$part" "$root/$count/${part##*/}"
 done
 echo "$count" >"$root/1/pieces"
+# What takes it apart again, which the other machine may lack.
+mkdir "$root/1/zstd"
+cp "$(command -v zstd)" "$root/1/zstd/"
+needed "$root/1/zstd" "$root/1/zstd/zstd"
 du -sh "$root"/* >&2
 say "carry .gpu/1 ... .gpu/$count, one or more a call: tests/gpu/run.sh unpack; then tests/gpu/run.sh"

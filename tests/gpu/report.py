@@ -25,11 +25,12 @@ def report(folder):
     """What was run, as lines."""
     read = lambda name: (folder / name).read_text(encoding="utf-8") if (folder / name).exists() else ""
     date, device, cores = [*read("machine.txt").splitlines(), "?", "?", "?"][:3]
+    if "stand-in" in device:
+        raise SystemExit(f"{folder}: a rehearsal on the stand-in for the driver; nothing of it ran on a GPU")
     yield f"{date}, {device}, {cores} processor cores; `tests/gpu/run.sh`.\n"
     yield "| step | result | seconds | what |\n|---|---|---:|---|"
     for line in read("summary.txt").splitlines():
-        name, rest = line[:10].strip(), line[10:]
-        result, seconds, what = rest[:13].strip(), rest[13:18].strip(), rest[20:].strip()
+        name, result, seconds, what = line.split("\t")
         yield f"| {name} | {result} | {seconds} | {what} |"
     lines = [json.loads(line) for line in read("gpu.jsonl").splitlines()]
     codec = [line for line in lines if "codec" in line]
@@ -40,6 +41,7 @@ def report(folder):
         row["share"] = f"{100 * row['network_ms'] / row['frame_ms']:.1f} %" if row["frame_ms"] else ""
         row["loop"] = loop["fps"] if loop and row["streams"] == 1 else ""
         row["times"] = f"{row['fps'] / loop['fps']:.2f}" if row["loop"] else ""
+        row["model"] += ", each frame compared" if row.get("compared") else ""
     yield ""
     yield from table(ours, [
         ("model", "model"), ("from", "from"), ("to", "to"), ("precision", "precision"),

@@ -1,7 +1,10 @@
 //! Upscaling in GPU memory: frames a second, and what they wait for. One line of JSON for each run.
 //!
 //! `cargo run --release -p gstneural-inference --example bench_gpu -- MODEL... [--frames N]
-//! [--sizes 960x540,1280x720] [--streams N] [--precision fp32|fp16] [--format NV12]`
+//! [--sizes 960x540,1280x720] [--streams N] [--precision fp32|fp16] [--format NV12] [--compared]`
+//!
+//! With `--compared` two pictures take turns, and each is compared with the one before as nnupscale
+//! does where pictures stand still now and then: what that costs where they do not.
 
 use std::{env, path::PathBuf, sync::Arc, thread, time::Instant};
 
@@ -22,6 +25,7 @@ struct Wanted {
     streams: usize,
     precision: Precision,
     format: PixelFormat,
+    compared: bool,
 }
 
 fn main() -> Result<(), Error> {
@@ -30,6 +34,7 @@ fn main() -> Result<(), Error> {
         streams: 1,
         precision: Precision::Single,
         format: PixelFormat::Nv12,
+        compared: false,
     };
     let mut sizes = vec![(960, 540), (1280, 720), (1920, 1080)];
     let mut models = Vec::new();
@@ -45,6 +50,7 @@ fn main() -> Result<(), Error> {
                     _ => Precision::Single,
                 }
             }
+            "--compared" => wanted.compared = true,
             "--format" => {
                 let name = value()?;
                 wanted.format = PixelFormat::from_name(&name).ok_or("unknown format")?;
@@ -100,13 +106,14 @@ fn measure(
     let frames = wanted.frames * wanted.streams;
     let scale = model.info().scale;
     println!(
-        "{{\"model\": \"{name}\", \"from\": \"{}x{}\", \"to\": \"{}x{}\", \"precision\": \"{}\", \"streams\": {}, \"frames\": {frames}, \"fps\": {:.2}, \"frame_ms\": {:.4}, \"network_ms\": {:.4}, \"copies\": {copies}, \"memory_mb\": {:.1}, \"grown_kb\": {}, \"left_kb\": {}, \"setup_s\": {:.2}, \"gpu\": \"{}\"}}",
+        "{{\"model\": \"{name}\", \"from\": \"{}x{}\", \"to\": \"{}x{}\", \"precision\": \"{}\", \"streams\": {}, \"frames\": {frames}, \"compared\": {}, \"fps\": {:.2}, \"frame_ms\": {:.4}, \"network_ms\": {:.4}, \"copies\": {copies}, \"memory_mb\": {:.1}, \"grown_kb\": {}, \"left_kb\": {}, \"setup_s\": {:.2}, \"gpu\": \"{}\"}}",
         size.0,
         size.1,
         size.0 * scale,
         size.1 * scale,
         if half { "fp16" } else { "fp32" },
         wanted.streams,
+        wanted.compared,
         frames as f64 / total,
         total / wanted.frames as f64 * 1e3,
         network / frames as f64 * 1e3,
@@ -150,7 +157,8 @@ fn stream(model: &Arc<Model>, size: (usize, usize), wanted: &Wanted) -> Result<R
     let mut upscaler = GpuUpscaler::new(&gpu, model, None, &options, wanted.format, color, size)?;
     let scale = model.info().scale;
     let frame = |w, h| DeviceFrameBuf::new(gpu.device(), wanted.format, w, h, color);
-    let (input, output) = (
+    let (input, other, output) = (
+        frame(size.0, size.1)?,
         frame(size.0, size.1)?,
         frame(size.0 * scale, size.1 * scale)?,
     );
@@ -167,11 +175,26 @@ fn stream(model: &Arc<Model>, size: (usize, usize), wanted: &Wanted) -> Result<R
         }
     }
     input.frame().upload(gpu.stream(), &picture.as_ref())?;
-    let window = vec![input.frame(); model.info().window];
+    // Another picture by one sample, the last that is compared.
+    let (w, h) = (size.0 - 1, size.1 - 1);
+    let value = picture.as_ref().component(0).get(w, h) ^ 1;
+    picture.as_mut().component_mut(0).set(w, h, value);
+    other.frame().upload(gpu.stream(), &picture.as_ref())?;
+    let windows = [&input, &other].map(|f| vec![f.frame(); model.info().window]);
+    let mut turn = 0;
     let mut one = || {
+        let (mut window, mut before) = (&windows[0], &windows[1]);
+        if wanted.compared {
+            if turn % 2 == 1 {
+                std::mem::swap(&mut window, &mut before);
+            }
+            turn += 1;
+            let unchanged = upscaler.unchanged(&window[0], &before[0])?;
+            assert!(!unchanged.is_whole(), "two pictures that are the same");
+        }
         upscaler.run(
             GpuFrame {
-                window: &window,
+                window,
                 output: output.frame(),
                 previous: None,
             },
