@@ -62,6 +62,8 @@ rust_tests() {
 }
 
 python_tests() {
+    # The S3 server of the tests; the step before this one has made it.
+    [[ -x target/debug/s3-rig ]] || cargo build --locked --workspace --bin s3-rig
     .deps/venv/bin/python -m pytest -c tests/pytest.ini --rootdir tests --durations=8 tests
 }
 

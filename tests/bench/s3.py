@@ -235,10 +235,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="move this part of the usual sizes")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "results" / "s3.md")
     args = parser.parse_args(arguments)
-    subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet"],
-        cwd=ROOT, check=True,
-    )
+    for what in ((), ("-p", "gstneural-s3-rig")):
+        subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", *what], cwd=ROOT, check=True)
     BENCH.mkdir(parents=True, exist_ok=True)
     clients = ["python"]
     if not args.no_upstream and upstream_plugin():

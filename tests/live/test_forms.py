@@ -16,7 +16,7 @@ from support.hls_rules import check
 from support.launch import environment, run
 from support.live import Live, Publisher
 from support.marks import flashes_and_beeps, marks
-from support.paths import BUILT, PROGRAM, ROOFTOP, WATER
+from support.paths import PROGRAM, RIG, ROOFTOP, WATER
 
 FAST = ("--ladder", "720p,360p", "--model", "luma-x2-fast")
 
@@ -144,7 +144,7 @@ def test_srt_is_fetched_and_its_frame_rate_may_change(tmp_path: pathlib.Path) ->
 def test_s3_is_written(tmp_path: pathlib.Path) -> None:
     (tmp_path / "store").mkdir()
     rig = subprocess.Popen(
-        [BUILT / "s3-rig", "serve", "--bucket", "films", "--dir", tmp_path / "store"],
+        [RIG, "serve", "--bucket", "films", "--dir", tmp_path / "store"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )
     try:

@@ -18,7 +18,7 @@ import botocore.exceptions
 import pytest
 
 from support.launch import environment
-from support.paths import BUILT, ROOT
+from support.paths import RIG, ROOT
 
 BUCKET = "films"
 
@@ -74,13 +74,14 @@ def ended(process: subprocess.Popen) -> None:
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Store]:
     """The strict server of tests/s3-rig."""
+    assert RIG.exists(), "s3-rig is missing; `cargo build --workspace --bin s3-rig` makes it"
     process = subprocess.Popen(
-        [BUILT / "s3-rig", "serve", "--bucket", BUCKET],
+        [RIG, "serve", "--bucket", BUCKET],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )
     try:
         line = process.stdout.readline()
-        assert line, "s3-rig did not start; run `make build`"
+        assert line, "s3-rig did not start"
         said = json.loads(line)
         yield Store(said["endpoint"], said["access_key"], said["secret_key"])
     finally:

@@ -54,7 +54,10 @@ def test_what_the_official_client_writes_we_read(rig: Store, tmp_path: pathlib.P
     rig.client.upload_file(str(file), BUCKET, "large.bin")
     out = tmp_path / "out.bin"
     launch(f"s3src uri=s3://{BUCKET}/large.bin {rig.way} ! filesink location={out}", rig).succeeded()
-    assert digest(out.read_bytes()) == digest(file.read_bytes())
+    expected = digest(file.read_bytes())
+    assert digest(out.read_bytes()) == expected
+    launch(f"filesrc location={out} blocksize={MIB} ! s3sink uri=s3://{BUCKET}/back.bin {rig.way}", rig).succeeded()
+    assert digest(rig.client.get_object(Bucket=BUCKET, Key="back.bin")["Body"].read()) == expected
 
 
 def test_a_clip_is_decoded_by_its_uri(rig: Store) -> None:
@@ -63,6 +66,9 @@ def test_a_clip_is_decoded_by_its_uri(rig: Store) -> None:
     line = f"gst-launch-1.0 uridecodebin3 uri=s3://{BUCKET}/rooftop.mp4 ! fakesink"
     # By its address the SDK would look for the bucket in the host's name, but for IP addresses.
     run(line, env=env).succeeded()
+    play = f"gst-launch-1.0 playbin3 uri=s3://{BUCKET}/rooftop.mp4"
+    said = run(f"{play} video-sink='fakesink sync=false' audio-sink='fakesink sync=false'", env=env)
+    assert "EOS" in said.succeeded().output
 
 
 def test_attributes_arrive(ministack: Store, tmp_path: pathlib.Path) -> None:
@@ -201,6 +207,18 @@ def test_errors_on_the_command_line(rig: Store) -> None:
     assert "NoSuchBucket" in said, said
     said = launch(f"s3src uri=s3://{BUCKET}/a endpoint-uri=http://127.0.0.1:9 retry-attempts=1 ! fakesink", rig)
     assert "endpoint-uri" in said.failed().output
+    nobody = {n: v for n, v in rig.env.items() if not n.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_PROFILE"))}
+    nobody |= {"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+    said = run(f"gst-launch-1.0 s3src uri=s3://{BUCKET}/a {rig.way} ! fakesink", env=nobody).failed().output
+    assert "AWS_ACCESS_KEY_ID" in said and "anonymous" in said, said
+
+
+def test_what_exists_is_left_alone_when_that_is_asked_for(rig: Store) -> None:
+    sink = f"s3sink uri=s3://{BUCKET}/once {rig.way} if-none-match=*"
+    launch(f"fakesrc num-buffers=1 sizetype=fixed sizemax=9 filltype=zero ! {sink}", rig).succeeded()
+    said = launch(f"fakesrc num-buffers=1 sizetype=fixed sizemax=7 ! {sink}", rig).failed().output
+    assert "exists already" in said, said
+    assert rig.client.get_object(Bucket=BUCKET, Key="once")["Body"].read() == bytes(9)
 
 
 def test_interrupting_with_eos_completes(rig: Store) -> None:

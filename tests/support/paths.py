@@ -7,6 +7,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Another folder of built programs and plugins, such as target/debug.
 BUILT = pathlib.Path(os.environ.get("GST_NEURAL_BUILT", ROOT / "target" / "release"))
 PROGRAM = BUILT / "gst-neural"
+# The S3 server of the tests, which `cargo test` builds: a release build is not spent on it.
+RIG = ROOT / "target" / "debug" / "s3-rig"
 MODELS = ROOT / "models"
 MEDIA = ROOT / "examples" / "media"
 ROOFTOP = MEDIA / "rooftop_360p.mp4"

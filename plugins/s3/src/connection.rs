@@ -144,6 +144,12 @@ impl ConnectionSettings {
                 "Endpoint",
                 "Another server than AWS, such as http://127.0.0.1:9000",
             ),
+            string(
+                "ca-bundle",
+                "CA bundle",
+                "A PEM file with the authorities to trust instead of the system's (default: the \
+                 one that AWS_CA_BUNDLE names)",
+            ),
             boolean(
                 "force-path-style",
                 "Path style",
@@ -201,6 +207,7 @@ impl ConnectionSettings {
             "role-arn" => connection.role_arn = text(value),
             "region" => connection.region = text(value),
             "endpoint-uri" => connection.endpoint = text(value),
+            "ca-bundle" => connection.ca_bundle = text(value),
             "force-path-style" => connection.path_style = flag(),
             "requester-pays" => connection.requester_pays = flag(),
             "retry-attempts" => connection.attempts = value.get().unwrap_or(1),
@@ -225,6 +232,7 @@ impl ConnectionSettings {
             "role-arn" => connection.role_arn.to_value(),
             "region" => connection.region.to_value(),
             "endpoint-uri" => connection.endpoint.to_value(),
+            "ca-bundle" => connection.ca_bundle.to_value(),
             "force-path-style" => connection.path_style.to_value(),
             "requester-pays" => connection.requester_pays.to_value(),
             "retry-attempts" => connection.attempts.to_value(),

@@ -321,6 +321,13 @@ fn progress_is_told() {
         told.bytes_written >= told.bytes_uploaded && told.upload_id.is_some(),
         "{told:?}"
     );
+    // The source waits for the line: no more is taken than may be held.
+    let held = |m: &gst::MessageRef| {
+        let told = Uploading::from_message(m)?;
+        Some(told.bytes_written - told.bytes_uploaded)
+    };
+    let most = ended.messages.iter().filter_map(|m| held(m)).max().unwrap();
+    assert!((1..=3 * PART as u64).contains(&most), "{most} bytes held");
 }
 
 #[test]

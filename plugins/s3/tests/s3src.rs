@@ -195,6 +195,38 @@ fn stopping_does_not_wait_for_a_server_that_hangs() {
     );
 }
 
+/// Properties at their ends, in all combinations of a few: an error or the right bytes.
+#[test]
+fn no_settings_hang_or_panic() {
+    let server = server();
+    let data = bytes(3 * MIB + 17, 3);
+    server.put("films", "a", &data).unwrap();
+    for range in ["65536", "1073741824"] {
+        for parallel in ["1", "256"] {
+            for timeout in ["1", "4294967295"] {
+                for blocksize in ["1000", "4294967295"] {
+                    let source = element("s3src", &server, "a");
+                    source.set_property_from_str("range-size", range);
+                    source.set_property_from_str("parallel", parallel);
+                    source.set_property_from_str("blocksize", blocksize);
+                    for name in ["connect-timeout", "request-timeout", "stall-timeout"] {
+                        source.set_property_from_str(name, timeout);
+                    }
+                    source.set_property("retry-attempts", 2u32);
+                    let (sink, got) = collector();
+                    let ended = play(&chain(&[&source, &sink]));
+                    if ended.error.is_none() {
+                        assert!(*got.lock().unwrap() == data);
+                    } else {
+                        let text = ended.text();
+                        assert!(timeout == "1" || blocksize != "1000", "{text}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn uris_and_stats() {
     let server = server();
@@ -283,6 +315,26 @@ fn child_with_secrets() {
     source.set_property("session-token", "token-of-nobody");
     let (sink, _) = collector();
     let pipeline = chain(&[&source, &sink]);
+    let writing = gst::ElementFactory::make("s3sink").build().unwrap();
+    for name in [
+        "endpoint-uri",
+        "secret-access-key",
+        "access-key",
+        "session-token",
+    ] {
+        let value = match name {
+            "endpoint-uri" => get("RIG_ENDPOINT"),
+            "access-key" => get("RIG_KEY"),
+            "session-token" => "token-of-nobody".to_owned(),
+            _ => get("RIG_SECRET"),
+        };
+        writing.set_property(name, value);
+    }
+    writing.set_property("uri", "s3://films/b");
+    writing.set_property("force-path-style", true);
+    let upload = chain(&[&common::source(b"few bytes"), &writing]);
+    upload.debug_to_dot_file(gst::DebugGraphDetails::all(), "upload");
+    println!("{:?} {:?}", play(&upload).error, writing);
     pipeline.debug_to_dot_file(gst::DebugGraphDetails::all(), "before");
     let ended = play(&pipeline);
     pipeline.debug_to_dot_file(gst::DebugGraphDetails::all(), "after");

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     error::{ErrorKind, S3Error},
+    http,
     options::{Connection, Credentials},
     uri::S3Uri,
 };
@@ -29,15 +30,11 @@ use aws_sdk_s3::{
     },
     types::RequestPayer,
 };
-use aws_smithy_http_client::{
-    Builder as HttpBuilder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
 
 /// The region where nothing says which; servers other than AWS take any.
 const FALLBACK_REGION: &str = "us-east-1";
-/// Idle connections are closed before most servers and balancers do it.
-const IDLE: Duration = Duration::from_secs(15);
+/// Names a file with the authorities to trust, as it does for the AWS tools.
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 /// Longest search for credentials and a role.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -63,6 +60,9 @@ impl Client {
         if uri.region.is_some() && connection.region.is_none() {
             connection.region.clone_from(&uri.region);
         }
+        if connection.ca_bundle.is_none() {
+            connection.ca_bundle = std::env::var(CA_BUNDLE).ok().filter(|p| !p.is_empty());
+        }
         validate(&connection, uri)?;
         let clients = CLIENTS.get_or_init(Mutex::default);
         let lock = || clients.lock().unwrap_or_else(|e| e.into_inner());
@@ -71,7 +71,10 @@ impl Client {
         if cacheable && let Some(client) = lock().get(&connection).and_then(Weak::upgrade) {
             return Ok(client);
         }
-        let made = tokio::time::timeout(CREDENTIALS_TIMEOUT, build(connection.clone())).await;
+        let http = http::client(connection.ca_bundle.as_deref())
+            .map_err(|text| S3Error::local(ErrorKind::Invalid, "connecting", uri, text))?;
+        let built = build(connection.clone(), http);
+        let made = tokio::time::timeout(CREDENTIALS_TIMEOUT, built).await;
         let client = made.map_err(|_| {
             let text = "looking for credentials took too long";
             S3Error::local(ErrorKind::NoCredentials, "AssumeRole", uri, text)
@@ -166,19 +169,7 @@ fn validate(connection: &Connection, uri: &S3Uri) -> Result<(), S3Error> {
     Ok(())
 }
 
-/// The connections, which all clients of the process share.
-fn http() -> SharedHttpClient {
-    static HTTP: OnceLock<SharedHttpClient> = OnceLock::new();
-    HTTP.get_or_init(|| {
-        HttpBuilder::new()
-            .pool_idle_timeout(IDLE)
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build_https()
-    })
-    .clone()
-}
-
-async fn build(connection: Connection) -> Client {
+async fn build(connection: Connection, http: SharedHttpClient) -> Client {
     let region = connection.region.clone().map(Region::new);
     let region = RegionProviderChain::first_try(region);
     let region = if connection.endpoint.is_some() {
@@ -191,7 +182,7 @@ async fn build(connection: Connection) -> Client {
     };
     let region = region.or_else(FALLBACK_REGION).region().await;
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http())
+        .http_client(http)
         .region(region.clone());
     if let Some(profile) = &connection.profile {
         loader = loader.profile_name(profile);

@@ -1,6 +1,6 @@
 //! What can go wrong, in words that say what to do.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -35,6 +35,8 @@ pub enum ErrorKind {
     Timeout,
     /// The connection could not be made, or broke.
     Network,
+    /// The server's certificate is not trusted, or is that of another host.
+    Untrusted,
     /// What arrived is not what was sent.
     Checksum,
     /// The server failed.
@@ -132,7 +134,13 @@ impl S3Error {
                 this.text = chain(&error);
             }
             _ => {
-                this.kind = if has_source::<CredentialsError>(&error) {
+                let tls = find::<rustls::Error>(&error);
+                if let Some(refused @ rustls::Error::InvalidCertificate(_)) = tls {
+                    this.kind = ErrorKind::Untrusted;
+                    this.text = refused.to_string();
+                    return this;
+                }
+                this.kind = if find::<CredentialsError>(&error).is_some() {
                     ErrorKind::NoCredentials
                 } else if matches!(&error, SdkError::DispatchFailure(f) if f.is_timeout()) {
                     ErrorKind::Timeout
@@ -193,7 +201,14 @@ impl S3Error {
             ErrorKind::Throttled => "ask for less at once (parallel), or try again later",
             ErrorKind::Timeout => "check the network, or give more time (request-timeout)",
             ErrorKind::Network => "check the network, endpoint-uri and region",
+            ErrorKind::Untrusted => {
+                "if the server is yours, name the file with its authority's certificate (PEM) by \
+                 ca-bundle or AWS_CA_BUNDLE; otherwise check endpoint-uri and this machine's clock"
+            }
             ErrorKind::Checksum => "the data was damaged on its way; try again",
+            ErrorKind::Unsupported if self.operation == "GetObject" => {
+                "reading needs a server that answers requests for ranges"
+            }
             ErrorKind::Unsupported => {
                 "the server lacks this: try checksum=crc32 or none, and fewer options"
             }
@@ -336,15 +351,23 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-fn has_source<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+/// An error of this type, or the first one among its causes.
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<T>() {
-            return true;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
-        cause = error.source();
+        // The source of an io::Error is that of what it holds, which would be passed over.
+        cause = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
-    false
+    None
 }
 
 #[cfg(test)]

@@ -61,6 +61,9 @@ pub struct Connection {
     pub region: Option<String>,
     /// Another server than AWS, such as `http://127.0.0.1:9000`.
     pub endpoint: Option<String>,
+    /// A file with the certificates (PEM) of the authorities that are trusted instead of the
+    /// system's; `None`: the one that `AWS_CA_BUNDLE` names, else the system's.
+    pub ca_bundle: Option<String>,
     /// The bucket goes into the path and not into the host's name.
     pub path_style: bool,
     /// The requester pays for the transfer.
@@ -83,6 +86,7 @@ impl Default for Connection {
             role_arn: None,
             region: None,
             endpoint: None,
+            ca_bundle: None,
             path_style: false,
             requester_pays: false,
             attempts: 5,

@@ -1,6 +1,10 @@
 //! Trying again, with pauses that grow.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use crate::error::{ErrorKind, S3Error};
 
@@ -8,9 +12,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const FIRST_PAUSE_THROTTLED: Duration = Duration::from_millis(400);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+static NO_PAUSES: AtomicBool = AtomicBool::new(false);
+
+/// Tries again at once from now on, in the whole process: for fuzzing.
+pub fn without_pauses() {
+    NO_PAUSES.store(true, Relaxed);
+}
+
 /// The pause before try number `attempt + 1`: exponential, with full jitter in its upper half, so
 /// that many clients do not come back at the same moment.
 pub(crate) fn pause(attempt: u32, kind: ErrorKind) -> Duration {
+    if NO_PAUSES.load(Relaxed) {
+        return Duration::ZERO;
+    }
     let first = match kind {
         ErrorKind::Throttled => FIRST_PAUSE_THROTTLED,
         _ => FIRST_PAUSE,

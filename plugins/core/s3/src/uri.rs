@@ -205,21 +205,33 @@ fn split_query(rest: &str) -> Result<(&str, Option<&str>), UriError> {
     })
 }
 
-/// Bucket and key. The ARN of an access point holds a slash (or a colon) of its own.
+/// Bucket and key. The ARN of an access point holds slashes (or colons) of its own.
 fn split_bucket(path: &str) -> Option<(&str, &str)> {
     if path.starts_with("arn:") {
-        let resource = path.find(":accesspoint")? + ":accesspoint".len();
-        let name = resource + 1;
-        let end = name + path.get(name..)?.find('/')?;
+        let end = arn_end(path)?;
         return Some((path.get(..end)?, path.get(end + 1..)?));
     }
     path.split_once('/')
 }
 
+/// Where the ARN of an access point ends: before the slash behind its name.
+fn arn_end(path: &str) -> Option<usize> {
+    const RESOURCE: &str = "accesspoint";
+    let between = [':', '/'];
+    let (before, after) = path.split_at_checked(path.find(RESOURCE)?)?;
+    let name = after.strip_prefix(RESOURCE)?.strip_prefix(between)?;
+    let length = name.find('/').unwrap_or(name.len());
+    let whole = before.ends_with(between) && length > 0;
+    whole.then_some(before.len() + RESOURCE.len() + 1 + length)
+}
+
 fn is_bucket(name: &str) -> bool {
     if let Some(arn) = name.strip_prefix("arn:") {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'/' | b'-');
-        return arn.len() < 256 && arn.split(':').count() >= 5 && arn.bytes().all(plain);
+        return arn.len() < 256
+            && arn.split(':').count() >= 5
+            && arn.bytes().all(plain)
+            && arn_end(name) == Some(name.len());
     }
     let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = name.as_bytes();
@@ -267,6 +279,20 @@ mod tests {
         assert_eq!((uri.bucket.as_str(), uri.key.as_str()), (arn, "a/b.mp4"));
         assert!(S3Uri::parse(&format!("s3://{arn}")).is_err());
         assert!(S3Uri::parse("s3://arn:aws:s3:eu-west-1:1:object/x/y").is_err());
+        let arn = "arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-1/accesspoint/films";
+        let uri = S3Uri::from_parts(arn, "a/b.mp4").unwrap();
+        assert_eq!(S3Uri::parse(&uri.to_string()).unwrap(), uri);
+        assert_eq!((uri.bucket.as_str(), uri.key.as_str()), (arn, "a/b.mp4"));
+        // What would be printed so that it reads as something else.
+        for wrong in [
+            "arn:aws:s3:eu-west-1:1:object",
+            "arn:aws:s3:eu-west-1:1:accesspoint",
+            "arn:aws:s3:eu-west-1:1:accesspoint/",
+            "arn:aws:s3:eu-west-1:1:accesspoint/films/x",
+        ] {
+            assert!(S3Uri::from_parts(wrong, "a").is_err(), "{wrong}");
+        }
+        assert!(S3Uri::parse("s3://arn:aws:s3:eu:1:accesspoint/fi%2Flms/a").is_err());
     }
 
     #[test]

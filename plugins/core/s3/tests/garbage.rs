@@ -158,7 +158,7 @@ fn answers_of_any_kind_end_in_time() {
         };
         failed += usize::from(ended.is_err());
         faults += proxy.injected();
-        assert!(begun.elapsed() < Duration::from_secs(20), "{op:?} {round}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{op:?} {round}");
     }
     assert!(
         failed > 20 && faults > 200,

@@ -185,6 +185,41 @@ fn parts_and_ranges_go_in_parallel_and_no_more_than_allowed() {
 }
 
 #[test]
+fn what_is_under_way_ends_with_a_jump() {
+    let (server, _) = server();
+    let data = bytes(64 * MIB, 1);
+    server.put("films", "a", &data).unwrap();
+    // 8 MiB/s: all that is asked for ahead would take seconds.
+    let proxy = FaultProxy::start(server.addr(), Plan::default().down(8 << 20)).unwrap();
+    let connection = connection(&proxy.endpoint(), server.access_key(), server.secret_key());
+    block_on(async {
+        let options = ReadOptions {
+            sequential: true,
+            ..ReadOptions::default()
+        };
+        let reader = ObjectReader::open(&connection, &uri("a"), &options)
+            .await
+            .unwrap();
+        let mut piece = vec![0; MIB];
+        reader.read_at(0, &mut piece).await.unwrap();
+        let at = 50 * MIB;
+        reader.jump(at as u64);
+        let begun = std::time::Instant::now();
+        reader.read_at(at as u64, &mut piece).await.unwrap();
+        assert!(piece == data[at..at + MIB]);
+        let took = begun.elapsed();
+        assert!(
+            took < Duration::from_secs(2),
+            "it waited for the rest: {took:?}"
+        );
+        reader.forget();
+    });
+    assert!(proxy.wait_until_idle(Duration::from_secs(5)));
+    let sent: u64 = proxy.requests().iter().map(|r| r.response_bytes).sum();
+    assert!(sent < 20 << 20, "{sent} bytes for 2 MiB that were wanted");
+}
+
+#[test]
 fn a_replaced_object_is_an_error_and_never_a_mix() {
     let (server, connection) = server();
     let (old, new) = (bytes(8 * MIB, 1), bytes(8 * MIB, 2));
@@ -214,6 +249,25 @@ fn a_replaced_object_is_an_error_and_never_a_mix() {
         assert_eq!(error.kind, ErrorKind::Changed, "{error}");
         assert!(error.to_string().contains("replaced"), "{error}");
     });
+}
+
+#[test]
+fn the_version_that_was_found_is_asked_for_to_the_end() {
+    let (server, _) = server();
+    server.put("films", "a", &bytes(4 * MIB, 1)).unwrap();
+    // The server has no versions, so the one that seems to be there is gone afterwards.
+    let header = Fault::Header("x-amz-version-id".into(), Some("v1".into()));
+    let rule = Rule::new(header).op(Op::HeadObject);
+    let proxy = FaultProxy::start(server.addr(), Plan::default().rule(rule)).unwrap();
+    let connection = connection(&proxy.endpoint(), server.access_key(), server.secret_key());
+    let error = read(&connection, &uri("a"), &ReadOptions::default()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Changed, "{error}");
+    assert_eq!(error.code.as_deref(), Some("NoSuchVersion"), "{error}");
+    let requests = proxy.requests();
+    let gets = requests.iter().filter(|r| r.op == Op::GetObject);
+    // The first is on its way before anything is known.
+    let (with, without): (Vec<_>, Vec<_>) = gets.partition(|r| r.query.contains("versionId=v1"));
+    assert!(!with.is_empty() && without.len() == 1, "{requests:?}");
 }
 
 #[test]
@@ -403,7 +457,14 @@ fn errors_say_what_to_do() {
         let plan = Plan::default().rule(Rule::new(fault));
         let proxy = FaultProxy::start(server.addr(), plan).unwrap();
         let c = connection(&proxy.endpoint(), server.access_key(), server.secret_key());
-        assert_eq!(open(&c, "a").kind, kind, "{code}");
+        let error = open(&c, "a");
+        assert_eq!(error.kind, kind, "{code}");
+        // All that whoever runs the server needs to find the request again.
+        let id = error.request_id.clone().unwrap();
+        let text = error.to_string();
+        for part in [code, "HTTP 4", "films/a", &id] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }
 

@@ -197,7 +197,12 @@ impl BaseSrcImpl for S3Src {
         let failed = |text: &str| gst::error_msg!(gst::ResourceError::Failed, ("{}", text));
         let handle = runtime::handle().map_err(|e| failed(&e))?;
         gst::debug!(CAT, imp = self, "opening {uri}");
-        let open = ObjectReader::open(&connection, &uri, &settings.options);
+        // A pad that pushes reads on from the beginning; who pulls may look here and there first.
+        let options = ReadOptions {
+            sequential: self.obj().src_pad().mode() == gst::PadMode::Push,
+            ..settings.options
+        };
+        let open = ObjectReader::open(&connection, &uri, &options);
         let reader = runtime::wait(&handle, &self.cancel, open)
             .ok_or_else(|| failed("interrupted while the object was opened"))?
             .map_err(|e| {

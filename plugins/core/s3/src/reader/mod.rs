@@ -29,6 +29,10 @@ use crate::{
     uri::S3Uri,
 };
 
+/// Asked for first where the object is read on from its beginning: what may come while the answers
+/// to the next requests are waited for.
+const OPENING_BYTES: u64 = 8 << 20;
+
 /// How far ahead is read.
 ///
 /// The memory held never exceeds `parallel * range_bytes`, beside what the network library and
@@ -42,6 +46,9 @@ pub struct ReadOptions {
     /// Whether an object that is read from its first to its last byte is compared with the
     /// checksum the server keeps of it.
     pub verify: bool,
+    /// Whether the object will be read on from its beginning, as far as is known: then a whole
+    /// range (8 MiB at most) is asked for at once, and not a first look of 1 MiB.
+    pub sequential: bool,
 }
 
 impl ReadOptions {
@@ -59,6 +66,7 @@ impl Default for ReadOptions {
             range_bytes: 8 << 20,
             parallel: 10,
             verify: true,
+            sequential: false,
         }
     }
 }
@@ -134,7 +142,11 @@ impl ObjectReader {
         }
         let client = Client::connect(connection, uri).await?;
         // The first bytes are asked for at the same time: one way less before they are here.
-        let first = FIRST_BYTES.min(options.range_bytes);
+        let first = match options.sequential {
+            true => OPENING_BYTES,
+            false => FIRST_BYTES,
+        };
+        let first = first.min(options.range_bytes);
         let (head, opening) = tokio::join!(head(&client, uri), fetch::open(&client, uri, first));
         let head = head?;
         let info = describe(uri, &head)?;
@@ -154,6 +166,7 @@ impl ObjectReader {
                 info.size,
                 options.range_bytes,
                 options.parallel,
+                first,
             )),
             changed: Notify::new(),
             stats: stats::Counters::default(),

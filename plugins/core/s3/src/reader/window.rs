@@ -5,6 +5,11 @@
 //! goes on from there, the further ahead is asked for, up to all the memory there is. Ranges
 //! behind the reader, and those of other places, are kept as long as there is room: a demuxer that
 //! reads at two places in turn finds both.
+//!
+//! Ranges that are asked for together share the line, so those of one length would end together,
+//! and the line would be idle until the answers to the next ones begin. So each range of a chain
+//! is longer than the one before, up to the longest there is: they end one by one, and while an
+//! answer is waited for the others go on.
 
 use tokio::task::AbortHandle;
 
@@ -55,6 +60,8 @@ pub(super) struct Window {
     range_bytes: u64,
     budget: u64,
     parallel: usize,
+    /// Asked for first at the beginning of the object.
+    opening: u64,
     next_id: u64,
     clock: u64,
     /// The memory of ranges that were forgotten, for the next ones.
@@ -87,13 +94,15 @@ impl Range {
 }
 
 impl Window {
-    pub fn new(size: u64, range_bytes: u64, parallel: u32) -> Self {
+    /// `opening` bytes, at most a range, are asked for first at the beginning of the object.
+    pub fn new(size: u64, range_bytes: u64, parallel: u32, opening: u64) -> Self {
         Self {
             ranges: Vec::new(),
             size,
             range_bytes,
             budget: range_bytes * u64::from(parallel),
             parallel: parallel as usize,
+            opening: opening.clamp(FIRST_BYTES.min(range_bytes), range_bytes),
             next_id: 0,
             clock: 0,
             spare: Vec::new(),
@@ -144,7 +153,7 @@ impl Window {
         // Where the reader has been elsewhere, it may go there again: both places need their room.
         let elsewhere = self.ranges.iter().any(|r| r.chain != chain);
         let ramp = if elsewhere { RAMP / 2 } else { RAMP };
-        let ahead = (FIRST_BYTES + ramp.saturating_mul(gone))
+        let ahead = (self.first(chain).max(FIRST_BYTES) + ramp.saturating_mul(gone))
             .max(missing)
             .min(self.budget);
         let goal = at.saturating_add(ahead).min(self.size);
@@ -160,9 +169,10 @@ impl Window {
             if running.count() >= self.parallel && !self.stop_one_elsewhere(at, end) {
                 break;
             }
-            let length = (goal - end).min(self.range_bytes);
+            let longest = self.longest(end, chain).max(missing.min(self.range_bytes));
+            let length = (goal - end).min(longest);
             // No request for crumbs: the further the reader has gone on, the larger they are.
-            let least = (gone / 2).clamp(FIRST_BYTES.min(self.range_bytes), self.range_bytes);
+            let least = (gone / 2).clamp(FIRST_BYTES.min(self.range_bytes), longest);
             if length < least && end > at && goal < self.size {
                 break;
             }
@@ -202,6 +212,30 @@ impl Window {
             }
         }
         plans
+    }
+
+    /// Asked for first at the beginning of a chain.
+    fn first(&self, chain: u64) -> u64 {
+        match chain {
+            0 => self.opening,
+            _ => FIRST_BYTES.min(self.range_bytes),
+        }
+    }
+
+    /// The longest range that may begin at `start`.
+    fn longest(&self, start: u64, chain: u64) -> u64 {
+        if start == chain {
+            return self.first(chain);
+        }
+        let before = self.ranges.iter().find(|r| r.end == start);
+        let step = self.range_bytes / self.parallel.max(1) as u64;
+        let longest = match before {
+            // By then the chain's first range has come or is about to: it does not count.
+            Some(range) if range.start == chain => step,
+            Some(range) => range.end - range.start + step,
+            None => self.range_bytes,
+        };
+        longest.clamp(FIRST_BYTES.min(self.range_bytes), self.range_bytes)
     }
 
     /// Forgets ranges outside `at..end` until `length` more bytes fit, those not used for longest
@@ -275,12 +309,13 @@ impl Window {
         }
         if range.data.capacity() == 0 {
             // One piece of memory for a range, and the one of a range that was forgotten if it
-            // fits: the network's own pieces would hold more memory than they have bytes.
-            let fits = |spare: &Vec<u8>| spare.capacity() >= length;
+            // fits (a much larger one would hold more than is counted): the network's own pieces
+            // would hold more memory than they have bytes.
+            let fits = |spare: &Vec<u8>| (length..=length + length / 8).contains(&spare.capacity());
             let mut spare = match self.spare.iter().position(fits) {
                 Some(index) => self.spare.swap_remove(index),
                 None => {
-                    // What is too small now stays so: ranges grow.
+                    // What does not fit now hardly will later: ranges grow.
                     self.spare.clear();
                     Vec::with_capacity(length)
                 }
