@@ -19,8 +19,8 @@ class Recipe:
 
 
 QUALITY = Shape(scale=2, channels=16, depth=4)
-QUALITY_COMPRESSED = Shape(scale=2, channels=16, depth=6)
-"""Blocks and ringing reach further than blur does: two more layers see further."""
+QUALITY_COMPRESSED = Shape(scale=2, channels=16, depth=8)
+"""Blocks and ringing reach further than blur does: four more layers see further."""
 FAST = Shape(scale=2, channels=16, depth=6, stride=2)
 QUALITY_X4 = Shape(scale=4, channels=16, depth=4)
 GPU_X2 = Shape(scale=2, channels=64, depth=16, planes=3)
