@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn another_rhythm_is_not_late() {
         let turns = |i: u64| {
-            if i / 300 % 2 == 0 {
+            if (i / 300).is_multiple_of(2) {
                 bursts(i)
             } else {
                 (i + 15) * FRAME

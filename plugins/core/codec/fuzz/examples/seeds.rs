@@ -1,14 +1,14 @@
 //! Writes first inputs for the targets: `cargo run --example seeds`, in this folder. Small streams
-//! of all profiles, with layers and without, and the golden streams.
+//! of all profiles, with layers and without, and the golden streams that are small enough.
 
 use std::{fs, path::Path};
 
 use gstneural_codec::{
     Config, Encoder, Format, Layer, Lossy, Picture, Rate,
-    bitstream::{AccessUnit, Chroma, HEADER_BYTES},
+    bitstream::{AccessUnit, Chroma, HEADER_BYTES, Header},
     rans::TableSet,
 };
-use gstneural_codec_fuzz::{model, model_file};
+use gstneural_codec_fuzz::{MAX_SAMPLES, model, model_file, smallest_model_file};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -84,6 +84,10 @@ fn main() -> Result<(), Error> {
         let path = entry?.path();
         let file = fs::read(&path)?;
         let (head, mut rest) = file.split_at(HEADER_BYTES);
+        let header = Header::parse(head)?;
+        if u64::from(header.width) * u64::from(header.height) > MAX_SAMPLES {
+            continue;
+        }
         let mut units = Vec::new();
         while let Some((length, tail)) = rest.split_first_chunk::<4>() {
             let (unit, tail) = tail.split_at(u32::from_le_bytes(*length) as usize);
@@ -95,11 +99,12 @@ fn main() -> Result<(), Error> {
     }
     put("rans", "tables", TableSet::laplace_bytes())?;
     // The sections behind a byte that says where the second begins.
-    let file = model_file();
-    put("model", "file", &file)?;
-    let length = u32::from_le_bytes(file[4..8].try_into()?) as usize;
-    let sections = &file[12..file.len() - 4];
-    let at = (255 * length).div_ceil(sections.len()) as u8;
-    put("model", "sections", &[&[at], sections].concat())?;
+    for (name, file) in [("whole", model_file()), ("smallest", smallest_model_file())] {
+        put("model", name, &file)?;
+        let length = u32::from_le_bytes(file[4..8].try_into()?) as usize;
+        let sections = &file[12..file.len() - 4];
+        let at = (255 * length).div_ceil(sections.len()) as u8;
+        put("model", &format!("{name}_sections"), &[&[at], sections].concat())?;
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@
 #![no_main]
 
 use gstneural_codec::{Decoder, Layers, bitstream::HEADER_BYTES, lossless};
-use gstneural_codec_fuzz::model;
+use gstneural_codec_fuzz::{MAX_SAMPLES, model};
 use libfuzzer_sys::fuzz_target;
 
 /// Makes the checksums of a unit right, as far as it has them, and a last slice that is too long as
@@ -52,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(decoder) = Decoder::with_models(&head, |_| Some(model.clone())) else { return };
     let base = rest.get(1).is_some_and(|b| b & 0x80 != 0);
     let layers = if base { Layers::Base } else { Layers::All };
-    let mut decoder = decoder.max_samples(1 << 12).layers(layers);
+    let mut decoder = decoder.max_samples(MAX_SAMPLES).layers(layers);
     while let Some((length, tail)) = rest.split_first_chunk::<2>() {
         let length = usize::from(u16::from_le_bytes(*length) & 0x7fff).min(tail.len());
         let (unit, tail) = tail.split_at(length);
