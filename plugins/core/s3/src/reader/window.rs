@@ -17,6 +17,8 @@ use crate::error::S3Error;
 
 /// Asked for first after a jump.
 pub(super) const FIRST_BYTES: u64 = 1 << 20;
+/// Memory is taken in pieces of this size, and used again for other ranges whatever their length.
+const PIECE: usize = 256 << 10;
 /// How many times the distance already gone in one piece is asked for ahead.
 const RAMP: u64 = 64;
 
@@ -36,8 +38,10 @@ struct Range {
     end: u64,
     /// Where the chain that it belongs to begins.
     chain: u64,
-    /// What came so far.
-    data: Vec<u8>,
+    /// What came so far: full pieces, then one that is being filled.
+    data: Vec<Vec<u8>>,
+    /// Bytes of it.
+    held: usize,
     status: Status,
     task: Option<AbortHandle>,
     /// When it was last read from, for evicting.
@@ -64,7 +68,7 @@ pub(super) struct Window {
     opening: u64,
     next_id: u64,
     clock: u64,
-    /// The memory of ranges that were forgotten, for the next ones.
+    /// The memory of ranges that were forgotten, for the next ones; empty pieces.
     spare: Vec<Vec<u8>>,
 }
 
@@ -84,12 +88,38 @@ impl Range {
     /// Copies what is there from `at` on.
     fn copy(&self, at: u64, buffer: &mut [u8]) -> usize {
         let skip = at.saturating_sub(self.start) as usize;
-        let from = self.data.get(skip..).unwrap_or_default();
-        let count = from.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..count), from.get(..count)) {
-            to.copy_from_slice(from);
+        let (mut piece, mut within, mut done) = (skip / PIECE, skip % PIECE, 0);
+        while let Some(data) = self.data.get(piece) {
+            let from = data.get(within..).unwrap_or_default();
+            let count = from.len().min(buffer.len() - done);
+            if count == 0 {
+                break;
+            }
+            if let (Some(to), Some(from)) = (buffer.get_mut(done..done + count), from.get(..count))
+            {
+                to.copy_from_slice(from);
+            }
+            done += count;
+            (piece, within) = (piece + 1, 0);
         }
-        count
+        done
+    }
+
+    /// Takes bytes in; `piece` gives memory.
+    fn take(&mut self, mut bytes: &[u8], mut piece: impl FnMut() -> Vec<u8>) {
+        self.held += bytes.len();
+        while !bytes.is_empty() {
+            let room = self.data.last().map_or(0, |p| PIECE - p.len());
+            if room == 0 {
+                self.data.push(piece());
+                continue;
+            }
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            if let Some(last) = self.data.last_mut() {
+                last.extend_from_slice(now);
+            }
+            bytes = later;
+        }
     }
 }
 
@@ -201,6 +231,7 @@ impl Window {
                 end: plan.end,
                 chain,
                 data: Vec::new(),
+                held: 0,
                 status: Status::Running,
                 task: None,
                 used: self.clock,
@@ -228,10 +259,12 @@ impl Window {
             return self.first(chain);
         }
         let before = self.ranges.iter().find(|r| r.end == start);
-        let step = self.range_bytes / self.parallel.max(1) as u64;
+        // From half a range on: with much shorter ones less is under way than there is room for.
+        let half = self.range_bytes / 2;
+        let step = half / self.parallel.max(1) as u64;
         let longest = match before {
             // By then the chain's first range has come or is about to: it does not count.
-            Some(range) if range.start == chain => step,
+            Some(range) if range.start == chain => half,
             Some(range) => range.end - range.start + step,
             None => self.range_bytes,
         };
@@ -256,9 +289,9 @@ impl Window {
     fn forget(&mut self, id: u64) {
         if let Some(index) = self.ranges.iter().position(|r| r.id == id) {
             let mut range = self.ranges.swap_remove(index);
-            let data = std::mem::take(&mut range.data);
-            if data.capacity() > 0 {
-                self.spare.push(data);
+            for mut piece in range.data.drain(..) {
+                piece.clear();
+                self.spare.push(piece);
             }
         }
     }
@@ -287,7 +320,7 @@ impl Window {
 
     /// Bytes held.
     pub fn held(&self) -> u64 {
-        self.ranges.iter().map(|r| r.data.len() as u64).sum()
+        self.ranges.iter().map(|r| r.held as u64).sum()
     }
 
     /// A range's transfer has a task.
@@ -304,26 +337,14 @@ impl Window {
             return false;
         };
         let length = (range.end - range.start) as usize;
-        if range.data.len() + bytes.len() > length {
+        if range.held + bytes.len() > length {
             return false;
         }
-        if range.data.capacity() == 0 {
-            // One piece of memory for a range, and the one of a range that was forgotten if it
-            // fits (a much larger one would hold more than is counted): the network's own pieces
-            // would hold more memory than they have bytes.
-            let fits = |spare: &Vec<u8>| (length..=length + length / 8).contains(&spare.capacity());
-            let mut spare = match self.spare.iter().position(fits) {
-                Some(index) => self.spare.swap_remove(index),
-                None => {
-                    // What does not fit now hardly will later: ranges grow.
-                    self.spare.clear();
-                    Vec::with_capacity(length)
-                }
-            };
-            spare.clear();
-            range.data = spare;
-        }
-        range.data.extend_from_slice(bytes);
+        // The network's own pieces would hold more memory than they have bytes.
+        let spare = &mut self.spare;
+        range.take(bytes, || {
+            spare.pop().unwrap_or_else(|| Vec::with_capacity(PIECE))
+        });
         true
     }
 
