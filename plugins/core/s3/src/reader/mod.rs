@@ -47,7 +47,8 @@ pub struct ReadOptions {
     /// checksum the server keeps of it.
     pub verify: bool,
     /// Whether the object will be read on from its beginning, as far as is known: then a whole
-    /// range (8 MiB at most) is asked for at once, and not a first look of 1 MiB.
+    /// range (8 MiB at most) is asked for at once and all others as soon as the size is known, and
+    /// not a first look of 1 MiB.
     pub sequential: bool,
 }
 

@@ -183,9 +183,12 @@ impl Window {
         // Where the reader has been elsewhere, it may go there again: both places need their room.
         let elsewhere = self.ranges.iter().any(|r| r.chain != chain);
         let ramp = if elsewhere { RAMP / 2 } else { RAMP };
-        let ahead = (self.first(chain).max(FIRST_BYTES) + ramp.saturating_mul(gone))
-            .max(missing)
-            .min(self.budget);
+        // Where it is known that the reader goes on, nothing is gained by waiting until it has.
+        let ahead = match chain == 0 && self.opening > FIRST_BYTES {
+            true => self.budget,
+            false => FIRST_BYTES + ramp.saturating_mul(gone),
+        };
+        let ahead = ahead.max(missing).min(self.budget);
         let goal = at.saturating_add(ahead).min(self.size);
         let mut end = at;
         while let Some(range) = self.find(end).and_then(|i| self.ranges.get(i)) {
