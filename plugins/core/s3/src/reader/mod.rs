@@ -248,10 +248,10 @@ impl ObjectReader {
     }
 
     /// The reader goes on at `offset`: what is under way elsewhere ends, unless that place was read
-    /// ahead already.
+    /// ahead already or is about to be.
     pub fn jump(&self, offset: u64) {
         let mut window = self.shared.window();
-        if window.status(offset).is_none() {
+        if !window.is_near(offset) {
             window.clear();
         }
     }

@@ -168,6 +168,13 @@ impl Window {
         self.ranges.iter().find(|r| r.holds(at)).map(|r| &r.status)
     }
 
+    /// Whether the byte at `at` is held or comes soon. One in the middle of a range that is under
+    /// way comes after all before it, and those share the line with the other ranges.
+    pub fn is_near(&self, at: u64) -> bool {
+        let range = self.ranges.iter().find(|r| r.holds(at));
+        range.is_some_and(|r| at < r.start + r.held as u64 + FIRST_BYTES)
+    }
+
     /// The ranges to ask for now, with the reader at `at` and waiting for `missing` bytes there.
     ///
     /// They count as running from now on.
