@@ -6,7 +6,7 @@ use crate::{
     CodecError, Format, Picture, Result,
     bitstream::{AccessUnit, FrameType, Header, Lists, ModelHash, Profile, hex},
     lossless::{MODEL, SLICE_ROWS, SliceJob, SliceRows, decode_slice, slice_count, slice_rows},
-    lossy::{self, Coder, FrameJob, Stages, Synthesiser},
+    lossy::{self, Coder, Copying, FrameJob, Stages, Synthesiser},
     motion::Reference,
     nets::{Kind, Level, Model},
     parallel,
@@ -412,6 +412,10 @@ impl Decoder {
             format,
             level: Level::new(unit.info.qp)?,
             vq: self.header.profile == Profile::Vq,
+            copying: match self.header.copies {
+                true => Copying::Better,
+                false => Copying::Never,
+            },
             threads: self.threads,
         };
         let data = |i: usize| unit.slices.get(i).filter(|s| s.intact).map(|s| s.data);

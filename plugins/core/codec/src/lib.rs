@@ -39,6 +39,6 @@ pub use decoder::{Decoded, Decoder, Layers};
 pub use encoder::{Config, Encoder, Layer};
 pub use error::{CodecError, Result};
 pub use lossy::{
-    BytePlanes, FrameLatents, LEVELS, Lossy, Rate, Stages, Synthesiser, check_synthesiser,
+    BytePlanes, Copying, FrameLatents, LEVELS, Lossy, Rate, Stages, Synthesiser, check_synthesiser,
 };
 pub use picture::{Format, Picture, Plane};

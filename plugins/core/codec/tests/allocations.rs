@@ -14,7 +14,7 @@ use std::{
 };
 
 use gstneural_codec::{
-    Config, Decoded, Decoder, Encoder, Format, Lossy, Picture, Rate,
+    Config, Copying, Decoded, Decoder, Encoder, Format, Lossy, Picture, Rate,
     bitstream::Chroma,
     nets::{Model, Sizes},
 };
@@ -72,6 +72,7 @@ fn steady(model: &Arc<Model>, threads: usize, intra_only: bool) -> Vec<[u64; 2]>
             scene_cuts: false,
             droppable: true,
             intra_only,
+            copying: Copying::Pattern,
             ..Lossy::new(model.clone())
         }),
         keyframe_interval: 10,

@@ -11,8 +11,8 @@ use std::sync::{
 
 use common::format;
 use gstneural_codec::{
-    BytePlanes, CodecError, Config, Decoder, Encoder, Format, FrameLatents, Layer, Lossy, Picture,
-    Result, Synthesiser, check_synthesiser,
+    BytePlanes, CodecError, Config, Copying, Decoder, Encoder, Format, FrameLatents, Layer, Lossy,
+    Picture, Result, Synthesiser, check_synthesiser,
     nets::{Kernels, LatentInput, Model, Sizes, SynthesisWorkspace},
 };
 
@@ -121,16 +121,17 @@ fn model() -> Arc<Model> {
     Arc::new(Model::synthetic_vq(4, SIZES).unwrap().0)
 }
 
-/// `intra`, `inter`, `vq`, and `inter` with a layer.
-fn configs(model: &Arc<Model>, format: Format) -> [Config; 4] {
+/// `intra`, `inter`, `vq`, and `inter` with a layer; `inter` and `vq` with copies.
+fn configs(model: &Arc<Model>, format: Format) -> [Config; 6] {
     let base = Lossy {
         scene_cuts: false,
         ..Lossy::new(model.clone())
     };
-    let of = |intra_only, vq| Config {
+    let of = |intra_only, vq, copying| Config {
         lossy: Some(Lossy {
             intra_only,
             vq,
+            copying,
             ..base.clone()
         }),
         keyframe_interval: 3,
@@ -144,9 +145,16 @@ fn configs(model: &Arc<Model>, format: Format) -> [Config; 4] {
     };
     let layered = Config {
         layer: Some(layer),
-        ..of(false, false)
+        ..of(false, false, Copying::Never)
     };
-    [of(true, false), of(false, false), of(false, true), layered]
+    [
+        of(true, false, Copying::Never),
+        of(false, false, Copying::Never),
+        of(false, true, Copying::Never),
+        layered,
+        of(false, false, Copying::Pattern),
+        of(false, true, Copying::Pattern),
+    ]
 }
 
 fn encode(mut encoder: Encoder, pictures: &[Picture]) -> (Vec<u8>, Vec<Vec<u8>>) {
@@ -174,7 +182,9 @@ fn streams_and_pictures_are_the_same() {
                 &pictures,
             );
             assert!(here == there, "{format} {n}");
-            assert_eq!(other.frames.load(Ordering::Relaxed), 5);
+            // Three predicted frames: what copies leave of a frame is synthesised once more.
+            let again = other.frames.swap(0, Ordering::Relaxed) - 5;
+            assert!(again <= 3 * usize::from(n > 3), "{format} {n}: {again}");
             let (mut a, mut b) = (
                 decoder(&here.0, &model),
                 decoder(&here.0, &model).synthesiser(other.clone()),
@@ -183,7 +193,7 @@ fn streams_and_pictures_are_the_same() {
                 let (a, b) = (a.decode(unit).unwrap(), b.decode(unit).unwrap());
                 assert!(a == b && !a.corrupt, "{format} {n}");
             }
-            assert_eq!(other.frames.load(Ordering::Relaxed), 10);
+            assert_eq!(other.frames.load(Ordering::Relaxed), 5);
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use gstneural_codec::{
-    Config, Decoder, Encoder, Format, Layer, Layers, Lossy, Picture, Rate,
+    Config, Copying, Decoder, Encoder, Format, Layer, Layers, Lossy, Picture, Rate,
     bitstream::Chroma,
     nets::{Model, Sizes},
 };
@@ -33,6 +33,13 @@ impl Golden {
     fn vq(&self) -> bool {
         self.name.starts_with("vq")
     }
+
+    fn copying(&self) -> Copying {
+        match self.name.contains("copies") {
+            true => Copying::Pattern,
+            false => Copying::Never,
+        }
+    }
 }
 
 const fn format(width: u32, height: u32, chroma: Chroma, depth: u8) -> Format {
@@ -44,7 +51,7 @@ const fn format(width: u32, height: u32, chroma: Chroma, depth: u8) -> Format {
     }
 }
 
-const GOLDEN: [Golden; 12] = [
+const GOLDEN: [Golden; 14] = [
     Golden {
         name: "i420",
         format: format(49, 81, Chroma::C420, 8),
@@ -165,6 +172,26 @@ const GOLDEN: [Golden; 12] = [
         bytes: "3c69584a78029e19b30f15f4afb633eb48687c8f327d1eede6874ed974fdc2a0",
         pictures: "0899f3268fd90d563ff162d6b46c64852f0297820f914da605045757a934469b",
     },
+    Golden {
+        name: "inter_copies",
+        format: format(83, 150, Chroma::C420, 8),
+        near: 0,
+        references: 1,
+        lossy: Some((20, false)),
+        layer: None,
+        bytes: "02159d04d315c1aa84fb544e9c3ab662553d7cba0d7b3ef9c94e6cf75f6cdcda",
+        pictures: "a133706b00fb6aab35ffc5894c1d1f1fcc4d31962a343d7ac3ec92320669d40d",
+    },
+    Golden {
+        name: "vq_copies_lossless",
+        format: format(67, 97, Chroma::C420, 8),
+        near: 0,
+        references: 1,
+        lossy: Some((18, false)),
+        layer: Some((0, true)),
+        bytes: "02865ef0394a4c474273c13a2d71301ac3d8f37bc9d5cc28803a891ebc5c9e8b",
+        pictures: "12390bc7015c986468d242593c3c23fa561aba45032ae3ea8e001a2cd2f68b94",
+    },
 ];
 
 /// The sizes of the networks of the lossy streams.
@@ -220,6 +247,7 @@ fn encode(golden: &Golden) -> Vec<u8> {
         intra_only,
         scene_cuts: false,
         vq,
+        copying: golden.copying(),
         ..Lossy::new(model)
     });
     config.layer = golden.layer.map(|(near, refers)| Layer { near, refers });

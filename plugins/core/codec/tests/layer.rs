@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::format;
 use gstneural_codec::{
-    CodecError, Config, Decoder, Encoder, Format, Layer, Layers, Lossy, Picture, Rate,
+    CodecError, Config, Copying, Decoder, Encoder, Format, Layer, Layers, Lossy, Picture, Rate,
     bitstream::{AccessUnit, FrameType, Header, without_layer},
     nets::{Model, Sizes},
 };
@@ -41,6 +41,7 @@ fn config(model: &Arc<Model>, format: Format, layer: Option<Layer>) -> Config {
         lossy: Some(Lossy {
             scene_cuts: false,
             rate: Rate::Quality(18),
+            copying: Copying::Never,
             ..Lossy::new(model.clone())
         }),
         layer,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::format;
 use gstneural_codec::{
-    CodecError, Config, Decoder, Encoder, Format, Lossy, Picture, Rate,
+    CodecError, Config, Copying, Decoder, Encoder, Format, Lossy, Picture, Rate,
     bitstream::{AccessUnit, Chroma, FrameType},
     nets::{Model, Sizes},
 };
@@ -27,18 +27,38 @@ fn model(seed: u64) -> Arc<Model> {
     Arc::new(Model::synthetic(seed, SIZES).unwrap().0)
 }
 
-/// With and without codebooks: the profiles `inter` and `vq`.
-fn profiles(seed: u64) -> [Lossy; 2] {
+/// The networks that are shipped.
+fn shipped() -> Arc<Model> {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../models/neural/small.gnm"
+    );
+    Arc::new(Model::parse(&std::fs::read(file).unwrap()).unwrap())
+}
+
+/// With and without codebooks: the profiles `inter` and `vq`, without and with copies.
+fn profiles(seed: u64) -> [Lossy; 4] {
     let sizes = Sizes {
         groups: &[6, 10, 8],
         ..SIZES
     };
     let with_codebooks = Model::synthetic_vq(seed, sizes).unwrap().0;
+    let inter = Lossy {
+        copying: Copying::Never,
+        ..Lossy::new(model(seed))
+    };
     let vq = Lossy {
         vq: true,
+        copying: Copying::Never,
         ..Lossy::new(Arc::new(with_codebooks))
     };
-    [Lossy::new(model(seed)), vq]
+    let with_copies = |lossy: &Lossy| Lossy {
+        copying: Copying::Pattern,
+        ..lossy.clone()
+    };
+    let copied = [&inter, &vq].map(with_copies);
+    let [inter_copies, vq_copies] = copied;
+    [inter, vq, inter_copies, vq_copies]
 }
 
 /// The moving pattern with this file's noise.
@@ -159,6 +179,7 @@ fn every_second_frame_can_be_dropped() {
     let lossy = Lossy {
         droppable: true,
         scene_cuts: false,
+        copying: Copying::Never,
         ..Lossy::new(model.clone())
     };
     let (head, units) = encode(&config(format, lossy), &clip(format, 10));
@@ -181,6 +202,7 @@ fn intra_frames_stand_alone() {
     let format = format(64, 64);
     let lossy = Lossy {
         intra_only: true,
+        copying: Copying::Never,
         ..Lossy::new(model.clone())
     };
     let (head, units) = encode(&config(format, lossy), &clip(format, 3));
@@ -353,6 +375,7 @@ fn settings_out_of_range_are_refused() {
     let with = |rate| Config {
         lossy: Some(Lossy {
             rate,
+            copying: Copying::Never,
             ..Lossy::new(model.clone())
         }),
         ..good.clone()
@@ -391,7 +414,7 @@ fn settings_out_of_range_are_refused() {
 
 #[test]
 fn a_model_without_codebooks_is_refused_by_name() {
-    let [inter, vq] = profiles(13);
+    let [inter, vq, ..] = profiles(13);
     let format = format(16, 16);
     let bad = Lossy {
         vq: true,
@@ -426,11 +449,7 @@ fn a_model_without_codebooks_is_refused_by_name() {
 #[test]
 fn vq_keeps_to_a_bitrate_and_spends_less_on_coarse_levels() {
     // Invented codebooks know nothing of levels.
-    let file = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../models/neural/small.gnm"
-    );
-    let model = Arc::new(Model::parse(&std::fs::read(file).unwrap()).unwrap());
+    let model = shipped();
     let format = format(64, 64);
     let pictures = clip(format, 75);
     let size = |rate| {
@@ -438,6 +457,7 @@ fn vq_keeps_to_a_bitrate_and_spends_less_on_coarse_levels() {
             rate,
             vq: true,
             scene_cuts: false,
+            copying: Copying::Never,
             ..Lossy::new(model.clone())
         };
         let (_, units) = encode(&config(format, lossy), &pictures);
@@ -452,4 +472,32 @@ fn vq_keeps_to_a_bitrate_and_spends_less_on_coarse_levels() {
         buffer_ms: 1000,
     });
     assert!(found.abs_diff(wanted) * 10 < wanted, "{found} {wanted}");
+}
+
+#[test]
+fn what_stands_still_stays_as_it_is() {
+    let model = shipped();
+    let format = format(96, 128);
+    let still = clip(format, 1).remove(0);
+    let (mut bytes, mut errors) = ([0; 2], [0; 2]);
+    for (i, copying) in [Copying::Never, Copying::Better].into_iter().enumerate() {
+        let lossy = Lossy {
+            rate: Rate::Quality(20),
+            copying,
+            ..Lossy::new(model.clone())
+        };
+        let config = Config {
+            keyframe_interval: 30,
+            ..config(format, lossy)
+        };
+        let (head, units) = encode(&config, &vec![still.clone(); 20]);
+        let mut d = decoder(&head, &model);
+        let frames = units.iter().map(|u| d.decode(u).unwrap().picture);
+        let last = frames.last().unwrap();
+        bytes[i] = units.iter().skip(1).map(Vec::len).sum();
+        let luma = last.planes[0].samples.iter().zip(&still.planes[0].samples);
+        errors[i] = luma.map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
+    }
+    assert!(errors[1] <= errors[0], "{errors:?}");
+    assert!(2 * bytes[1] < bytes[0], "{bytes:?}");
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use gstneural_codec::{
-    Config, Decoder, Encoder, Format, Layer, Layers, Lossy, Picture,
+    Config, Copying, Decoder, Encoder, Format, Layer, Layers, Lossy, Picture,
     bitstream::Chroma,
     nets::{Model, Sizes},
 };
@@ -36,6 +36,7 @@ fn stream(model: &Arc<Model>, intra_only: bool, layer: Option<Layer>) -> (Vec<u8
         lossy: Some(Lossy {
             intra_only,
             scene_cuts: false,
+            copying: Copying::Pattern,
             ..Lossy::new(model.clone())
         }),
         layer,

@@ -19,19 +19,37 @@ from reference_networks import Networks, packed, read_model
 SHIFTS = (1, 1)
 
 
-def lossy_slice(data, piece, nets, reference):
+def read_copies(d, rows, columns):
+    """The macroblocks, (row, column), that are copied."""
+    kinds, found, at, copied = (d.choice(), d.choice()), set(), 0, False
+    while at < rows * columns:
+        v = d.signed(kinds[copied])
+        run = (2 * v if v >= 0 else -2 * v - 1) + (copied or at > 0)
+        assert at + run <= rows * columns
+        if copied:
+            found |= {divmod(i, columns) for i in range(at, at + run)}
+        at, copied = at + run, not copied
+    return found
+
+
+def lossy_slice(data, piece, nets, reference, copies):
     """The rows of each plane."""
     top, bottom, parts = piece
     d, width, p = Entropy(data), parts[0][2], None
     rows, columns = -(-(bottom - top) // 16), -(-width // 16)
+    copied = set()
     if reference:
         field = read_field(d, width, bottom - top)
+        copied = read_copies(d, rows, columns) if copies else copied
         samples = [moved(field, reference, n, part, SHIFTS, top, 8) for n, part in enumerate(parts)]
         p = packed([[[f(x, y) for x in range(w)] for y in range(b - a)]
                     for f, (a, b, w) in zip(samples, parts)], rows, columns)
-    y = nets.latents(d, rows, columns)
+    y = nets.latents(d, rows, columns, copied)
     d.finish()
     found = nets.synthesis(y, p, rows, columns)
+    for r, c in copied:
+        for at in (2 * r * 2 * columns + 2 * c + i for i in (0, 1, 2 * columns, 2 * columns + 1)):
+            found[at] = [v + 1024 >> 3 for v in p[at]]
 
     def plane(first, side, a, b, w):
         of = lambda y, x: found[y // side * 2 * columns + x // side][first + y % side * side + x % side]
@@ -44,7 +62,7 @@ def decode(tensors, model, path):
     raw = open(path, "rb").read()
     head, profile = raw[:64], raw[5]
     assert head[:5] == b"GNVC\1" and profile in (0, 1, 3) and head[28:60] == model
-    assert zlib.crc32(head[:60]) == struct.unpack_from("<I", head, 60)[0] and head[7] <= 1
+    assert zlib.crc32(head[:60]) == struct.unpack_from("<I", head, 60)[0] and head[7] <= 3
     pieces = slices_of(*struct.unpack_from("<HH", head, 8), SHIFTS, 3)
     # The lossy pictures, and those with their layer.
     known, full, networks, digest = {}, {}, {}, hashlib.sha256()
@@ -55,12 +73,12 @@ def decode(tensors, model, path):
             networks[kind, level] = Networks(tensors, kind, level, profile == 3)
         nets = networks[kind, level]
         reference = known[number - distances[0]] if distances[0] else None
-        parts = [lossy_slice(data, piece, nets, reference) for data, piece in zip(slices, pieces)]
+        parts = [lossy_slice(data, piece, nets, reference, head[7] & 2) for data, piece in zip(slices, pieces)]
         picture = known[number] = [sum(rows, []) for rows in zip(*parts)]
         name = f"frame {number}"
         shown = whole(picture, 8, crc, name)
         if layer:
-            assert head[7] == 1
+            assert head[7] & 1
             near, refers, crc, slices = layer
             of_layer = [full[number - distances[0]]] if refers else []
             parts = [decode_slice(data, piece, SHIFTS, 8, near, of_layer, lossy)

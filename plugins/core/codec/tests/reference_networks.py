@@ -93,11 +93,17 @@ class Networks:
                 out.append([signed(s >> shift) for s in sums])
         return out
 
-    def hyper(self, d, rows, columns):
+    def hyper(self, d, rows, columns, copied):
         """The latents of a slice by position, spread as the hyper-latents say, times their steps."""
         y, across = [], -(-columns // 4)
         tables = [TABLES[4 * scale] for scale in self.row("z", self.level)]
-        bands = [[[d.signed(t) for t in tables] for _ in range(across)] for _ in range(-(-rows // 4))]
+
+        def read(r, c):
+            below, right = range(4 * r, min(4 * r + 4, rows)), range(4 * c, min(4 * c + 4, columns))
+            hidden = all((i, j) in copied for i in below for j in right)
+            return [0 if hidden else d.signed(t) for t in tables]
+
+        bands = [[read(r, c) for c in range(across)] for r in range(-(-rows // 4))]
         for n, z in enumerate(bands):
             here = min(4, rows - 4 * n)
             x = [[signed(64 * v) for v in position] for position in z]
@@ -109,7 +115,9 @@ class Networks:
             band, group = [[] for _ in f], 0
             while f"{self.kind}.hs.{group}.scale.w" in self.tensors:
                 scales, means = self.dense(f"hs.{group}.scale", f), self.dense(f"hs.{group}.mean", f)
-                values = [self.spread(d, s, m, len(band[0])) for s, m in zip(scales, means)]
+                places = [divmod(4 * n * columns + i, columns) for i in range(len(f))]
+                values = [[0] * len(s) if place in copied else self.spread(d, s, m, len(band[0]))
+                          for place, s, m in zip(places, scales, means)]
                 band = [known + q for known, q in zip(band, values)]
                 if f"{self.kind}.hs.{group}.mix.w" in self.tensors:
                     a = [[min(128 * abs(q), LIMIT) for q in v] for v in values]
@@ -132,7 +140,7 @@ class Networks:
             out.append(clip(base + (-v if fraction < 0 else v), -32767, 32767))
         return out
 
-    def vectors(self, d, rows, columns):
+    def vectors(self, d, rows, columns, copied):
         """The latents of a slice by position, as sums of code vectors."""
         (_, stages, words, size), _ = self.get("vq.books")
         books, family = self.rows("vq.books"), self.get("vq.family")[1]
@@ -158,7 +166,7 @@ class Networks:
                     t = 2 * k(0, 0, p - 1) + k(0, 0, p - 2) + k(0, 0, p - 3)
                     context = 6 * min(5, s.bit_length()) + min(5, t.bit_length())
                     number = self.row("vq.table", self.level * parts + p)[context]
-                    own[p] = d.symbol(self.tables["class"][number])
+                    own[p] = 0 if (r, c) in copied else d.symbol(self.tables["class"][number])
                     v = [0] * size
                     for n in range(own[p], 0, -1):
                         book = family[p] * stages + min(n, stages) - 1

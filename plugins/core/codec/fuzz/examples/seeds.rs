@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use gstneural_codec::{
-    Config, Encoder, Format, Layer, Lossy, Picture, Rate,
+    Config, Copying, Encoder, Format, Layer, Lossy, Picture, Rate,
     bitstream::{AccessUnit, Chroma, HEADER_BYTES, Header},
     rans::TableSet,
 };
@@ -12,12 +12,13 @@ use gstneural_codec_fuzz::{MAX_SAMPLES, model, model_file, smallest_model_file};
 
 type Error = Box<dyn std::error::Error>;
 
-fn config(format: Format, lossy: Option<bool>, layer: Option<(u8, bool)>) -> Config {
+fn config(format: Format, lossy: Option<(bool, Copying)>, layer: Option<(u8, bool)>) -> Config {
     Config {
         keyframe_interval: 3,
         picture_crc: format.width % 2 == 0,
-        lossy: lossy.map(|intra_only| Lossy {
+        lossy: lossy.map(|(intra_only, copying)| Lossy {
             intra_only,
+            copying,
             scene_cuts: false,
             rate: Rate::Quality(16),
             ..Lossy::new(model())
@@ -67,7 +68,8 @@ fn main() -> Result<(), Error> {
         }
         let format = Format { width, height, chroma: Chroma::C420, depth: 8 };
         for layer in layers {
-            all.extend([false, true].map(|intra| config(format, Some(intra), layer)));
+            let kinds = [(false, Copying::Never), (true, Copying::Never), (false, Copying::Pattern)];
+            all.extend(kinds.map(|kind| config(format, Some(kind), layer)));
         }
     }
     for (i, config) in all.into_iter().enumerate() {

@@ -15,6 +15,8 @@ pub const HEADER_BYTES: usize = 64;
 pub const MAX_SIDE: u32 = 16384;
 /// Flag: access units may carry a layer.
 const HAS_LAYER: u8 = 1;
+/// Flag: macroblocks of predicted frames may be copied.
+const HAS_COPIES: u8 = 2;
 /// SHA-256 of the canonical form of a model (or of tables).
 pub type ModelHash = [u8; 32];
 
@@ -112,6 +114,8 @@ pub struct Header {
     pub tier: u8,
     /// Whether access units may carry a layer with what the lossy pictures lack.
     pub layer: bool,
+    /// Whether macroblocks of predicted frames may show their prediction as it is.
+    pub copies: bool,
     /// Luma samples a row, 1 to [`MAX_SIDE`].
     pub width: u32,
     /// Luma rows, 1 to [`MAX_SIDE`].
@@ -146,7 +150,8 @@ impl Header {
             .iter()
             .position(|&c| c == self.chroma)
             .unwrap_or(0) as u8;
-        let flags = if self.layer { HAS_LAYER } else { 0 };
+        let flag = |there: bool, flag: u8| if there { flag } else { 0 };
+        let flags = flag(self.layer, HAS_LAYER) | flag(self.copies, HAS_COPIES);
         out.extend([VERSION, self.profile as u8, self.tier, flags]);
         out.extend((self.width as u16).to_le_bytes());
         out.extend((self.height as u16).to_le_bytes());
@@ -222,11 +227,13 @@ impl Header {
         if reserved != 0 {
             return Err(bad("reserved field", reserved.into()));
         }
-        if flags & !HAS_LAYER != 0 {
-            return Err(CodecError::Feature(flags & !HAS_LAYER));
+        let unknown = flags & !(HAS_LAYER | HAS_COPIES);
+        if unknown != 0 {
+            return Err(CodecError::Feature(unknown));
         }
-        let layer = flags & HAS_LAYER != 0;
-        if layer && profile == Profile::Lossless {
+        let (layer, copies) = (flags & HAS_LAYER != 0, flags & HAS_COPIES != 0);
+        let no_copies = matches!(profile, Profile::Lossless | Profile::Intra);
+        if layer && profile == Profile::Lossless || copies && no_copies {
             return Err(bad("flags of codec_data", flags.into()));
         }
         if range > 2 {
@@ -246,6 +253,7 @@ impl Header {
             profile,
             tier,
             layer,
+            copies,
             width,
             height,
             chroma,

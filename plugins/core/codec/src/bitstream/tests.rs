@@ -6,6 +6,7 @@ fn header() -> Header {
         profile: Profile::Lossless,
         tier: 3,
         layer: false,
+        copies: false,
         width: 1921,
         height: 1080,
         chroma: Chroma::C422,
@@ -53,6 +54,8 @@ fn headers_come_back() {
             all.push(Header {
                 profile,
                 chroma,
+                copies: profile == Profile::Inter || profile == Profile::Vq,
+                layer: profile == Profile::Intra || profile == Profile::Vq,
                 ..header()
             });
         }
@@ -100,6 +103,7 @@ fn what_is_not_known_is_refused_by_name() {
     for (at, value) in [
         (5, 5),
         (7, 1),
+        (7, 2),
         (9, 0xff),
         (12, 4),
         (13, 9),
@@ -111,6 +115,8 @@ fn what_is_not_known_is_refused_by_name() {
             "byte {at}"
         );
     }
+    // Lossless streams have neither layers nor copies; a flag that is not known has a name of its own.
+    assert!(matches!(with(7, 4), CodecError::Feature(4)));
     let other = [7; 32];
     let e = header().require_model(&other).unwrap_err().to_string();
     assert!(

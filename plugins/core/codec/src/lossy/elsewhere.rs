@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    copies::{Copies, Copying},
     slice::{Coder, Predicted, SliceJob, Workspace, kind_of, slice_format},
     stages::Stage,
 };
@@ -127,6 +128,29 @@ struct Buffers {
     picture: BytePlanes,
 }
 
+impl Buffers {
+    /// Shows the prediction where slice `i` is copied.
+    fn copy(&mut self, copies: &Copies, i: usize) {
+        if copies.none() {
+            return;
+        }
+        let rows = slice_rows(self.picture.height, i);
+        for p in 0..3 {
+            let (width, _) = self.picture.plane_size(p);
+            let at = plane_rows(&self.picture, p, rows.clone());
+            let from = self
+                .prediction
+                .planes
+                .get(p)
+                .and_then(|p| p.get(at.clone()));
+            let to = self.picture.planes.get_mut(p).and_then(|p| p.get_mut(at));
+            if let (Some(from), Some(to)) = (from, to) {
+                copies.apply_plane(p, width, from, to);
+            }
+        }
+    }
+}
+
 /// What belongs to a slice of it.
 #[derive(Debug)]
 struct Part<'a> {
@@ -170,6 +194,8 @@ pub(crate) struct FrameJob<'a> {
     pub(crate) level: Level,
     /// Whether the profile is `vq`.
     pub(crate) vq: bool,
+    /// Which macroblocks of predicted frames are copied; a decoder needs to know whether any are.
+    pub(crate) copying: Copying,
     pub(crate) threads: usize,
 }
 
@@ -182,6 +208,7 @@ impl<'a> FrameJob<'a> {
             rows: slice_rows(self.format.height as usize, i),
             level: self.level,
             vq: self.vq,
+            copying: self.copying,
         }
     }
 
@@ -273,17 +300,21 @@ impl Coder {
                 if let Some(prediction) = prediction {
                     self.pools().give_picture(prediction);
                 }
-                Some(reached)
+                Some((reached, w.copies.clone()))
             })
         });
         drop(parts);
         if found.iter().any(Option::is_some) {
             self.finish(elsewhere, job, kind, buffers)?;
         }
-        for (i, _) in found.iter().enumerate().filter(|(_, f)| f.is_some()) {
-            put_rows(picture, &buffers.picture, i);
+        for (i, found) in found.iter().enumerate() {
+            if let Some((_, copies)) = found {
+                buffers.copy(copies, i);
+                put_rows(picture, &buffers.picture, i);
+            }
         }
-        Ok(found)
+        let reached = |found: Option<(_, _)>| found.map(|(reached, _)| reached);
+        Ok(found.into_iter().map(reached).collect())
     }
 
     /// Codes a frame: the bytes of its slices, and what the decoder will see.
@@ -300,23 +331,70 @@ impl Coder {
         let kind = kind_of(!predicted.is_empty());
         let nets = job.model.decoder(kind)?;
         let buffers = &mut *lock(&elsewhere.buffers);
-        let parts = Elsewhere::parts(buffers, job, nets, !predicted.is_empty());
-        let slices = parallel::map(parts.len(), job.threads, |i| {
-            let (slice, predicted) = (job.slice(i), predicted.get(i).and_then(Option::as_ref));
-            self.with(|w| {
-                let bytes = self.write(&slice, picture, predicted, w)?;
-                if let Some(part) = parts.get(i) {
-                    lock(part).put(&slice, w, predicted.map(|p| &p.picture));
-                }
-                Ok(bytes)
-            })
-        });
-        drop(parts);
-        let slices = slices.into_iter().collect::<Result<_>>()?;
-        self.finish(elsewhere, job, kind, buffers)?;
+        let none = vec![Copies::default(); job.slices()];
+        let code = |buffers: &mut Buffers, chosen: &[Copies]| -> Result<Vec<Vec<u8>>> {
+            let parts = Elsewhere::parts(buffers, job, nets, !predicted.is_empty());
+            let slices = parallel::map(parts.len(), job.threads, |i| {
+                let (slice, predicted) = (job.slice(i), predicted.get(i).and_then(Option::as_ref));
+                let prediction = predicted.map(|p| &p.picture);
+                self.with(|w| {
+                    self.analyse(&slice, picture, prediction, w)?;
+                    if let Some(copies) = chosen.get(i).filter(|c| !c.none()) {
+                        w.copies.clone_from(copies);
+                    }
+                    let bytes = self.write(&slice, predicted, w)?;
+                    if let Some(part) = parts.get(i) {
+                        lock(part).put(&slice, w, prediction);
+                    }
+                    Ok(bytes)
+                })
+            });
+            drop(parts);
+            let slices = slices.into_iter().collect::<Result<_>>()?;
+            self.finish(elsewhere, job, kind, buffers)?;
+            Ok(slices)
+        };
+        let mut slices = code(buffers, &none)?;
         let mut out = self.pools().grey(job.format);
         (0..job.slices()).for_each(|i| put_rows(&mut out, &buffers.picture, i));
+        if job.copying != Copying::Never && !predicted.is_empty() {
+            let chosen = self.choose_for_frame(job, nets, picture, predicted, (buffers, &out));
+            if chosen.iter().any(|c| !c.none()) {
+                slices = code(buffers, &chosen)?;
+                for (i, copies) in chosen.iter().enumerate() {
+                    buffers.copy(copies, i);
+                    put_rows(&mut out, &buffers.picture, i);
+                }
+            }
+        }
         Ok((slices, out))
+    }
+
+    /// The copies of each slice of a frame whose latents lie in the buffers, and that looks like
+    /// `coded` without copies.
+    fn choose_for_frame(
+        &self,
+        job: &FrameJob<'_>,
+        nets: &DecoderNets,
+        picture: &Picture,
+        predicted: &[Option<Predicted>],
+        (buffers, coded): (&Buffers, &Picture),
+    ) -> Vec<Copies> {
+        let row = (job.format.width as usize).div_ceil(16) * nets.latents();
+        let choose = |i: usize| {
+            let slice = job.slice(i);
+            let rows = slice.rows.start / 16 * row..slice.rows.end.div_ceil(16) * row;
+            let latents = buffers.latents.get(rows).unwrap_or_default();
+            let prediction = predicted.get(i).and_then(Option::as_ref);
+            let mut copies = Copies::default();
+            copies.reset(slice.latents());
+            if let Some(prediction) = prediction {
+                let coded = (coded, slice.rows.start);
+                copies.choose(&slice.choice(picture, &prediction.picture, coded, latents));
+            }
+            copies
+        };
+        parallel::map(job.slices(), job.threads, choose)
     }
 
     /// The picture of what lies in the buffers.

@@ -1,5 +1,6 @@
 //! Latents of a slice as symbols: which table each takes, and which integer to take.
 
+use super::copies::Copies;
 use crate::{
     CodecError, Result,
     nets::HYPER,
@@ -33,8 +34,17 @@ fn nearest(mean: i16) -> i32 {
 }
 
 /// Codes hyper-latents, `[positions][HYPER]`, with the scale index of each channel.
-pub(crate) fn write_hyper(out: &mut Encoder, tables: &TableSet, scales: &[u8; HYPER], z: &[i8]) {
-    for position in z.chunks(HYPER) {
+pub(crate) fn write_hyper(
+    out: &mut Encoder,
+    tables: &TableSet,
+    scales: &[u8; HYPER],
+    copies: &Copies,
+    z: &[i8],
+) {
+    for (at, position) in z.chunks(HYPER).enumerate() {
+        if copies.hides_hyper(at) {
+            continue;
+        }
         for (&v, &scale) in position.iter().zip(scales) {
             out.put_signed(tables, OFFSETS * scale, v.into());
         }
@@ -49,9 +59,14 @@ pub(crate) fn read_hyper(
     d: &mut Decoder<'_>,
     tables: &TableSet,
     scales: &[u8; HYPER],
+    copies: &Copies,
     z: &mut [i8],
 ) -> Result<()> {
-    for position in z.chunks_mut(HYPER) {
+    for (at, position) in z.chunks_mut(HYPER).enumerate() {
+        if copies.hides_hyper(at) {
+            position.fill(0);
+            continue;
+        }
         for (to, &scale) in position.iter_mut().zip(scales) {
             let v = d.get_signed(tables, tables.decode_table(OFFSETS * scale));
             if v.unsigned_abs() > MAX_HYPER {

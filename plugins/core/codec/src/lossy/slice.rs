@@ -3,6 +3,8 @@
 use std::{ops::Range, sync::Mutex};
 
 use super::{
+    copies::{Choice, Copies, Copying},
+    copy_price,
     elsewhere::Elsewhere,
     latents,
     stages::{Clock, Stage},
@@ -35,6 +37,7 @@ pub(super) struct Workspace {
     mean: Vec<i16>,
     pub(super) symbols: Encoder,
     pub(super) fields: FieldScratch,
+    pub(super) copies: Copies,
     /// Of a group: latents before they are quantised, and after.
     wanted: Vec<i32>,
     part: Vec<i16>,
@@ -243,6 +246,8 @@ pub(crate) struct SliceJob<'a> {
     pub(crate) level: Level,
     /// Whether the profile is `vq`.
     pub(crate) vq: bool,
+    /// Which macroblocks of predicted frames are copied; a decoder needs to know whether any are.
+    pub(crate) copying: Copying,
 }
 
 /// The networks of frames that are predicted, or not.
@@ -251,6 +256,35 @@ pub(super) fn kind_of(predicted: bool) -> Kind {
 }
 
 impl SliceJob<'_> {
+    /// What copies are chosen by. `coded` is what the decoder will see without them, and the
+    /// slice's first row in it.
+    pub(super) fn choice<'a>(
+        &'a self,
+        source: &'a Picture,
+        prediction: &'a Picture,
+        (coded, coded_top): (&'a Picture, usize),
+        latents: &'a [i16],
+    ) -> Choice<'a> {
+        Choice {
+            source,
+            rows: &self.rows,
+            prediction,
+            coded,
+            coded_top,
+            latents,
+            price: copy_price(self.level.get(), self.vq),
+            copying: self.copying,
+        }
+    }
+
+    /// What the synthesis takes: quantised latents, or those of the profile `vq`.
+    pub(super) fn coded<'a>(&self, q: &'a [i16], latents: &'a Latents) -> LatentInput<'a> {
+        match self.vq {
+            true => LatentInput::Whole(&latents.y),
+            false => LatentInput::Quantised(q),
+        }
+    }
+
     /// Rows and columns of latents.
     pub(super) fn latents(&self) -> [usize; 2] {
         [self.rows.len(), self.format.width as usize].map(|n| n.div_ceil(16))
@@ -286,37 +320,82 @@ impl Coder {
         let nets = job.model.decoder(kind_of(predicted.is_some()))?;
         let prediction = predicted.map(|p| &p.picture);
         self.with(|w| {
-            let bytes = self.write(job, picture, predicted, w)?;
+            self.analyse(job, picture, prediction, w)?;
+            let bytes = self.write(job, predicted, w)?;
+            let coded = self.synthesise(job, nets, prediction, w)?;
+            if !self.choose_copies(job, picture, prediction, &coded, w) {
+                return Ok((bytes, coded));
+            }
+            // What is coded beside the copies shows others than before around it.
+            self.pools.give_bytes(bytes);
+            self.pools.give_picture(coded);
+            let bytes = self.write(job, predicted, w)?;
             Ok((bytes, self.synthesise(job, nets, prediction, w)?))
         })
     }
 
-    /// Codes a slice of `picture`: its bytes. Leaves the latents that the decoder will have in `w`.
-    pub(super) fn write(
+    /// Chooses copies for a slice whose latents are in `w`, and leaves them there; whether there are
+    /// any. `coded` is what the decoder will see without them.
+    fn choose_copies(
         &self,
         job: &SliceJob<'_>,
         picture: &Picture,
+        prediction: Option<&Picture>,
+        coded: &Picture,
+        w: &mut Workspace,
+    ) -> bool {
+        let Some(prediction) = prediction.filter(|_| job.copying != Copying::Never) else {
+            return false;
+        };
+        let latents = job.coded(&w.q, &w.latents).values();
+        let choice = job.choice(picture, prediction, (coded, 0), latents);
+        w.copies.choose(&choice)
+    }
+
+    /// Finds the latents of a slice of `picture` and leaves them in `w`, to be written.
+    pub(super) fn analyse(
+        &self,
+        job: &SliceJob<'_>,
+        picture: &Picture,
+        prediction: Option<&Picture>,
+        w: &mut Workspace,
+    ) -> Result<()> {
+        let kind = kind_of(prediction.is_some());
+        let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
+        w.copies.reset(job.latents());
+        let source = cut(picture, &job.rows, &self.pools);
+        let analysed = self.find_latents(job, nets, analysis, &source, prediction, w);
+        self.pools.give_picture(source);
+        analysed?;
+        if job.vq {
+            return Ok(());
+        }
+        self.hyper_analyse(job, nets, analysis, w)
+    }
+
+    /// Codes what [`Self::analyse`] found, with the copies in `w`: the slice's bytes. Leaves the
+    /// latents that the decoder will have in `w`.
+    pub(super) fn write(
+        &self,
+        job: &SliceJob<'_>,
         predicted: Option<&Predicted>,
         w: &mut Workspace,
     ) -> Result<Vec<u8>> {
-        if job.vq {
-            return self.write_vq(job, picture, predicted, w);
-        }
-        let kind = kind_of(predicted.is_some());
-        let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
-        let source = cut(picture, &job.rows, &self.pools);
-        let prediction = predicted.map(|p| &p.picture);
         let tables = TableSet::laplace();
         w.symbols.clear();
         if let Some(p) = predicted {
             p.field.write_with(&mut w.symbols, tables, &mut w.fields);
+            if job.copying != Copying::Never {
+                w.copies.write(&mut w.symbols, tables);
+            }
         }
-        let analysed = self.analyse(job, nets, analysis, &source, prediction, w);
-        self.pools.give_picture(source);
-        analysed?;
-        self.hyper_analyse(job, nets, analysis, w)?;
+        if job.vq {
+            return self.write_vq(job, predicted.is_some(), w);
+        }
+        let nets = job.model.decoder(kind_of(predicted.is_some()))?;
+        w.copies.clear_hyper(&mut w.z);
         let scales = nets.hyper_indices(job.level);
-        latents::write_hyper(&mut w.symbols, tables, scales, &w.z);
+        latents::write_hyper(&mut w.symbols, tables, scales, &w.copies, &w.z);
         let steps = nets.steps(job.level);
         self.groups(job, nets, w, |w, part| {
             let steps = steps.get(part.channels.clone()).unwrap_or_default();
@@ -336,7 +415,7 @@ impl Coder {
     }
 
     /// Analysis: leaves latents in `w`.
-    pub(super) fn analyse(
+    fn find_latents(
         &self,
         job: &SliceJob<'_>,
         nets: &DecoderNets,
@@ -386,6 +465,10 @@ impl Coder {
         let (hyper, n) = (nets.hyper(), nets.latents());
         let k = &self.kernels;
         w.q.resize(rows * columns * n, 0);
+        if w.copies.all() {
+            w.q.fill(0);
+            return Ok(());
+        }
         for (band, top) in (0..rows).step_by(BAND_ROWS).enumerate() {
             let height = BAND_ROWS.min(rows - top);
             let z = band * z_columns * HYPER..(band + 1) * z_columns * HYPER;
@@ -402,6 +485,7 @@ impl Coder {
                 w.mean.resize(count, 0);
                 w.part.resize(count, 0);
                 hyper.spread(k, job.level, group, &mut w.hyper, &mut w.index, &mut w.mean)?;
+                w.copies.clear(positions.clone(), &mut w.index, &mut w.mean);
                 code(w, &part);
                 hyper.learn(k, job.level, group, &w.part, &mut w.hyper)?;
                 let rows = w.q.get_mut(part.band).unwrap_or_default();
@@ -426,13 +510,15 @@ impl Coder {
     ) -> Result<Picture> {
         let mut out = self.pools.grey(slice_format(job.format, &job.rows));
         let (k, level, to) = (&self.kernels, job.level, &mut w.synthesis);
-        let latents = if job.vq {
-            LatentInput::Whole(&w.latents.y)
-        } else {
-            LatentInput::Quantised(&w.q)
-        };
+        let latents = job.coded(&w.q, &w.latents);
         self.timed(Stage::Synthesis, || {
-            nets.synthesise_from(k, level, latents, prediction, &mut out, to)
+            if !w.copies.all() {
+                nets.synthesise_from(k, level, latents, prediction, &mut out, to)?;
+            }
+            if let Some(prediction) = prediction {
+                w.copies.apply(prediction, &mut out);
+            }
+            Ok(())
         })?;
         Ok(out)
     }
@@ -474,11 +560,16 @@ impl Coder {
         let tables = TableSet::laplace();
         let mut d = Decoder::new(bytes)?;
         let (mut prediction, mut looked_at) = (None, None);
+        w.copies.reset(job.latents());
         if let Some(reference) = reference {
             let (width, height) = (job.format.width as usize, job.format.height as usize);
             let mut field = self.pools.fields.take().unwrap_or_default();
             self.timed(Stage::Entropy, || {
-                field.read_into(&mut d, tables, width, job.rows.len())
+                field.read_into(&mut d, tables, width, job.rows.len())?;
+                match job.copying {
+                    Copying::Never => Ok(()),
+                    _ => w.copies.read(&mut d, tables, job.latents()),
+                }
             })?;
             looked_at = Some(field.rows_reached(job.rows.clone(), height));
             let pools = &self.pools;
@@ -493,7 +584,8 @@ impl Coder {
             }
             let [z_rows, z_columns] = job.hyper();
             w.z.resize(z_rows * z_columns * HYPER, 0);
-            latents::read_hyper(&mut d, tables, nets.hyper_indices(job.level), &mut w.z)?;
+            let scales = nets.hyper_indices(job.level);
+            latents::read_hyper(&mut d, tables, scales, &w.copies, &mut w.z)?;
             self.groups(job, nets, w, |w, _| {
                 latents::read(&mut d, tables, &w.index, &w.mean, &mut w.part);
             })?;

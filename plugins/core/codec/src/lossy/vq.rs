@@ -1,8 +1,8 @@
 //! The profile `vq`: latents of a slice as indices of code vectors.
 
-use super::slice::{Coder, Predicted, SliceJob, Workspace, cut, kind_of};
+use super::slice::{Coder, SliceJob, Workspace, kind_of};
 use crate::{
-    Picture, Result,
+    Result,
     nets::{Codebooks, DecoderNets, Kernels, MAX_PART, Part},
     rans::{Decoder, Encoder, TableSet},
 };
@@ -11,36 +11,30 @@ use crate::{
 const SCALE: f32 = 16.0 * 32.0 / 64.0;
 
 impl Coder {
-    /// Codes a slice of `picture`: its bytes. Leaves the latents that the decoder will have in `w`.
+    /// Codes the latents in `w`, after the symbols that are there: the slice's bytes. Leaves the
+    /// latents that the decoder will have in `w`.
     pub(super) fn write_vq(
         &self,
         job: &SliceJob<'_>,
-        picture: &Picture,
-        predicted: Option<&Predicted>,
+        predicted: bool,
         w: &mut Workspace,
     ) -> Result<Vec<u8>> {
-        let kind = kind_of(predicted.is_some());
-        let (nets, analysis) = (job.model.decoder(kind)?, job.model.encoder(kind)?);
+        let kind = kind_of(predicted);
+        let nets = job.model.decoder(kind)?;
         let codebooks = job.model.codebooks(kind)?;
-        let source = cut(picture, &job.rows, self.pools());
-        let prediction = predicted.map(|p| &p.picture);
-        w.symbols.clear();
-        if let Some(p) = predicted {
-            p.field
-                .write_with(&mut w.symbols, TableSet::laplace(), &mut w.fields);
-        }
-        let first = w.symbols.len();
-        let analysed = self.analyse(job, nets, analysis, &source, prediction, w);
-        self.pools().give_picture(source);
-        analysed?;
         let Workspace {
             y,
             latents,
             symbols,
+            copies,
             ..
         } = w;
+        let first = symbols.len();
         let steps = nets.steps(job.level);
         codebooks.walk(job.level, steps, job.latents(), latents, |part, sum| {
+            if copies.is_copied(part.position) {
+                return 0;
+            }
             let at = part.number * codebooks.part_size();
             let wanted = y.get(part.position * nets.latents() + at..);
             let wanted = (
@@ -70,8 +64,13 @@ impl Coder {
         let codebooks = job.model.codebooks(kind_of(predicted))?;
         let tables = codebooks.tables();
         let steps = nets.steps(job.level);
-        let latents = &mut w.latents;
+        let Workspace {
+            latents, copies, ..
+        } = w;
         codebooks.walk(job.level, steps, job.latents(), latents, |part, sum| {
+            if copies.is_copied(part.position) {
+                return 0;
+            }
             let class = d.get(tables.decode_table(part.table));
             for stage in (1..=class).rev() {
                 let (book, _) = codebooks.book(part.number, stage.into());
