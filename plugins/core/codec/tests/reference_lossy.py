@@ -35,12 +35,17 @@ def read_copies(d, rows, columns):
 def lossy_slice(data, piece, nets, reference, copies):
     """The rows of each plane."""
     top, bottom, parts = piece
-    d, width, p = Entropy(data), parts[0][2], None
+    nothing = not data and reference and copies
+    d, width, p = Entropy(b"\0\0\1\0" * 4 if nothing else data), parts[0][2], None
     rows, columns = -(-(bottom - top) // 16), -(-width // 16)
     copied = set()
     if reference:
-        field = read_field(d, width, bottom - top)
-        copied = read_copies(d, rows, columns) if copies else copied
+        if nothing:
+            still = {(x, y): (0, 0) for x in range(2 * columns) for y in range(2 * rows)}
+            field, copied = (still, set()), {(r, c) for r in range(rows) for c in range(columns)}
+        else:
+            field = read_field(d, width, bottom - top)
+            copied = read_copies(d, rows, columns) if copies else copied
         samples = [moved(field, reference, n, part, SHIFTS, top, 8) for n, part in enumerate(parts)]
         p = packed([[[f(x, y) for x in range(w)] for y in range(b - a)]
                     for f, (a, b, w) in zip(samples, parts)], rows, columns)

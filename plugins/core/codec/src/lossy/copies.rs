@@ -65,6 +65,13 @@ impl Copies {
         self.count = 0;
     }
 
+    /// All of `rows` x `columns`.
+    pub(crate) fn fill(&mut self, [rows, columns]: [usize; 2]) {
+        self.reset([rows, columns]);
+        self.copied.fill(true);
+        self.count = self.copied.len();
+    }
+
     /// Whether there is none.
     pub(crate) fn none(&self) -> bool {
         self.count == 0

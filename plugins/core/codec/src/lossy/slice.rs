@@ -250,6 +250,9 @@ pub(crate) struct SliceJob<'a> {
     pub(crate) copying: Copying,
 }
 
+/// A coded slice without a symbol: states at their start.
+const NO_SYMBOLS: [u8; 16] = [0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0];
+
 /// The networks of frames that are predicted, or not.
 pub(super) fn kind_of(predicted: bool) -> Kind {
     if predicted { Kind::Inter } else { Kind::Intra }
@@ -383,6 +386,7 @@ impl Coder {
     ) -> Result<Vec<u8>> {
         let tables = TableSet::laplace();
         w.symbols.clear();
+        let copied = w.copies.all() && predicted.is_some_and(|p| p.field.is_still());
         if let Some(p) = predicted {
             p.field.write_with(&mut w.symbols, tables, &mut w.fields);
             if job.copying != Copying::Never {
@@ -390,7 +394,11 @@ impl Coder {
             }
         }
         if job.vq {
-            return self.write_vq(job, predicted.is_some(), w);
+            let mut bytes = self.write_vq(job, predicted.is_some(), w)?;
+            if copied {
+                bytes.clear();
+            }
+            return Ok(bytes);
         }
         let nets = job.model.decoder(kind_of(predicted.is_some()))?;
         w.copies.clear_hyper(&mut w.z);
@@ -411,6 +419,9 @@ impl Coder {
         })?;
         let mut bytes = self.pools.bytes();
         w.symbols.finish_into(tables, &mut bytes)?;
+        if copied {
+            bytes.clear();
+        }
         Ok(bytes)
     }
 
@@ -558,13 +569,20 @@ impl Coder {
         w: &mut Workspace,
     ) -> Result<(Option<Picture>, Option<Range<usize>>)> {
         let tables = TableSet::laplace();
-        let mut d = Decoder::new(bytes)?;
+        // No bytes stand for a slice that is copied from the same place.
+        let copied = bytes.is_empty() && reference.is_some() && job.copying != Copying::Never;
+        let mut d = Decoder::new(if copied { &NO_SYMBOLS } else { bytes })?;
         let (mut prediction, mut looked_at) = (None, None);
         w.copies.reset(job.latents());
         if let Some(reference) = reference {
             let (width, height) = (job.format.width as usize, job.format.height as usize);
             let mut field = self.pools.fields.take().unwrap_or_default();
             self.timed(Stage::Entropy, || {
+                if copied {
+                    field.reset(width, job.rows.len());
+                    w.copies.fill(job.latents());
+                    return Ok(());
+                }
                 field.read_into(&mut d, tables, width, job.rows.len())?;
                 match job.copying {
                     Copying::Never => Ok(()),

@@ -58,6 +58,12 @@ impl Field {
         }
     }
 
+    /// Whether nothing moves.
+    pub(crate) fn is_still(&self) -> bool {
+        let still = |m: &BlockMode| *m == BlockMode::Skip;
+        self.modes.iter().all(still) && self.vectors.iter().all(|v| *v == Vector::default())
+    }
+
     /// The mode of macroblock (`bx`, `by`); [`BlockMode::Intra`] outside.
     pub fn mode(&self, bx: usize, by: usize) -> BlockMode {
         if bx >= self.columns {
