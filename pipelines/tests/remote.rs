@@ -273,15 +273,28 @@ fn what_fails_leaves_no_object() {
         assert_eq!(errors.count(), 1, "{from} {to}: {said}");
     }
     assert!(store.keys().is_empty(), "{:?}", store.keys());
-    // Thrown away by a second Ctrl-C.
+    // Thrown away by a second Ctrl-C, unless that comes when all is done, which a busy machine can
+    // make happen: then the object is whole.
     let gopro = store.put("long.mp4", &clips.join("gopro_max_480p.mp4"));
-    let mut child = store
-        .upscale(&gopro, "s3://made/long.mkv")
-        .arg("--json")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let thrown_away = (0..3).any(|n| {
+        let key = format!("long{n}.mkv");
+        interrupt_twice(store.upscale(&gopro, &format!("s3://made/{key}")));
+        let left = store.keys();
+        match left.iter().position(|k| *k == key) {
+            None => true,
+            Some(_) => {
+                assert!(frames(&store.fetch(&key)) > 0, "{left:?}");
+                false
+            }
+        }
+    });
+    assert!(thrown_away, "{:?}", store.keys());
+}
+
+/// Runs a command and presses Ctrl-C when it is at work and again when it stops.
+fn interrupt_twice(mut command: Command) {
+    let command = command.arg("--json").stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for wanted in ["\"progress\"", "stopping"] {
         assert!(
@@ -291,17 +304,10 @@ fn what_fails_leaves_no_object() {
                 .any(|l| l.contains(wanted))
         );
         let id = child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-INT", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        // It may have ended already.
+        Command::new("kill").args(["-INT", &id]).status().unwrap();
     }
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let left = store.keys();
-    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
