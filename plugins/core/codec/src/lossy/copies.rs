@@ -30,8 +30,8 @@ pub enum Copying {
     /// Those that look no worse than what the networks make of them, bits counted.
     #[default]
     Better,
-    /// Some, whatever they look like: for tests, whose invented networks make everything worse.
-    #[doc(hidden)]
+    /// Some, whatever they look like: for tests of decoders, with invented networks that make
+    /// everything worse.
     Pattern,
 }
 
