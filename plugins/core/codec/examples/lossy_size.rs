@@ -1,5 +1,5 @@
 //! Sizes, errors and speed of the lossy profiles on y4m files:
-//! `lossy_size MODEL.gnm [--levels L,L...] [--intra] [--vq] [--threads N] [--frames N] [--keyint N] FILE.y4m...`
+//! `lossy_size MODEL.gnm [--levels L,L...] [--intra] [--vq] [--no-copies] [--threads N] [--frames N] [--keyint N] FILE.y4m...`
 //!
 //! Every frame is decoded again and compared with what the encoder believes it to be.
 
@@ -10,7 +10,7 @@ use std::{
 };
 
 use gstneural_codec::{
-    Config, Decoder, Encoder, Format, Lossy, Picture, Rate, bitstream::Chroma, nets::Model,
+    Config, Copying, Decoder, Encoder, Format, Lossy, Picture, Rate, bitstream::Chroma, nets::Model,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -49,6 +49,7 @@ fn squares(a: &Picture, b: &Picture, plane: usize) -> f64 {
 fn main() -> Result<(), Error> {
     let (mut levels, mut intra, mut threads, mut most) = (vec![4, 12, 20, 28], false, 1, 64);
     let (mut keyint, mut vq, mut model, mut files) = (64, false, None, Vec::new());
+    let mut copying = Copying::Better;
     let mut arguments = std::env::args().skip(1);
     while let Some(a) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{a}: a value is missing"));
@@ -61,6 +62,7 @@ fn main() -> Result<(), Error> {
             }
             "--intra" => intra = true,
             "--vq" => vq = true,
+            "--no-copies" => copying = Copying::Never,
             "--threads" => threads = value()?.parse()?,
             "--frames" => most = value()?.parse()?,
             "--keyint" => keyint = value()?.parse()?,
@@ -77,6 +79,7 @@ fn main() -> Result<(), Error> {
                 rate: Rate::Quality(31 - level),
                 intra_only: intra,
                 vq,
+                copying,
                 ..Lossy::new(model.clone())
             };
             let config = Config {

@@ -6,7 +6,7 @@ use crate::{
     CodecError, Format, Picture, Result,
     bitstream::{Colour, FrameType, Header, Profile, UnitInfo},
     lossless::{MODEL, SliceJob, encode_slice, slice_count, slice_rows},
-    lossy::{self, Coder, Control, Copying, FrameJob, LEVELS, Lossy, Predicted, Rate, Synthesiser},
+    lossy::{self, Coder, Control, FrameJob, LEVELS, Lossy, Predicted, Rate, Synthesiser},
     motion::{Field, Halves, Kernels, Reference, SearchConfig},
     nets::Level,
     parallel,
@@ -231,7 +231,7 @@ impl Encoder {
             layer: self.config.layer.is_some(),
             copies: lossy
                 .as_ref()
-                .is_some_and(|l| l.copying != Copying::Never && !l.intra_only),
+                .is_some_and(|l| l.copying.is_used() && !l.intra_only),
             width: format.width,
             height: format.height,
             chroma: format.chroma,

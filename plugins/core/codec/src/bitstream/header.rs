@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Reader;
+use super::{Reader, flag};
 use crate::{CodecError, Result};
 
 /// First bytes of `codec_data`.
@@ -150,7 +150,6 @@ impl Header {
             .iter()
             .position(|&c| c == self.chroma)
             .unwrap_or(0) as u8;
-        let flag = |there: bool, flag: u8| if there { flag } else { 0 };
         let flags = flag(self.layer, HAS_LAYER) | flag(self.copies, HAS_COPIES);
         out.extend([VERSION, self.profile as u8, self.tier, flags]);
         out.extend((self.width as u16).to_le_bytes());

@@ -15,5 +15,10 @@ pub use unit::{
     without_layer,
 };
 
+/// A flag's bit if it is set.
+fn flag(set: bool, bit: u8) -> u8 {
+    if set { bit } else { 0 }
+}
+
 #[cfg(test)]
 mod tests;

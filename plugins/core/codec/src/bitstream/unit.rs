@@ -1,6 +1,6 @@
 //! Access units: the bytes of one frame.
 
-use super::Reader;
+use super::{Reader, flag};
 use crate::{CodecError, Result};
 
 /// Slices that a unit can have: 16384 rows in slices of 16.
@@ -150,7 +150,6 @@ impl UnitInfo {
         let all = || slices.iter().chain(layer).map(AsRef::as_ref);
         let bytes: usize = all().map(|s| s.len() + 8).sum();
         let mut out = Vec::with_capacity(FIXED + LAYER_HEAD + 4 + bytes);
-        let flag = |set, flag| if set { flag } else { 0 };
         let flags =
             flag(self.picture_crc.is_some(), HAS_CRC) | flag(self.layer.is_some(), HAS_LAYER);
         out.extend([MARK, self.frame_type as u8, self.qp, flags]);

@@ -237,7 +237,7 @@ impl Elsewhere {
         let sizes = [0, 1, 2].map(|p| size_of_plane(p, width, height));
         let part = |i| {
             let rows = slice_rows(height, i);
-            let count = (rows.end.div_ceil(16) - rows.start / 16) * row;
+            let count = latents_of(&rows, row).len();
             let mut p = 0;
             let prediction = planes.each_mut().map(|plane| {
                 let own = rows_of_plane(p, sizes[p], rows.clone());
@@ -331,47 +331,54 @@ impl Coder {
         let kind = kind_of(!predicted.is_empty());
         let nets = job.model.decoder(kind)?;
         let buffers = &mut *lock(&elsewhere.buffers);
-        let none = vec![Copies::default(); job.slices()];
-        let code = |buffers: &mut Buffers, chosen: &[Copies]| -> Result<Vec<Vec<u8>>> {
+        // Codes the slices that have an entry, with these copies; what the others left in the buffers
+        // stays there.
+        let code = |buffers: &mut Buffers, chosen: &[Option<Copies>]| {
             let parts = Elsewhere::parts(buffers, job, nets, !predicted.is_empty());
             let slices = parallel::map(parts.len(), job.threads, |i| {
+                let Some(copies) = chosen.get(i).and_then(Option::as_ref) else {
+                    return Ok(None);
+                };
                 let (slice, predicted) = (job.slice(i), predicted.get(i).and_then(Option::as_ref));
                 let prediction = predicted.map(|p| &p.picture);
                 self.with(|w| {
                     self.analyse(&slice, picture, prediction, w)?;
-                    if let Some(copies) = chosen.get(i).filter(|c| !c.none()) {
-                        w.copies.clone_from(copies);
-                    }
+                    w.copies.clone_from(copies);
                     let bytes = self.write(&slice, predicted, w)?;
                     if let Some(part) = parts.get(i) {
                         lock(part).put(&slice, w, prediction);
                     }
-                    Ok(bytes)
+                    Ok(Some(bytes))
                 })
             });
             drop(parts);
-            let slices = slices.into_iter().collect::<Result<_>>()?;
+            let slices = slices.into_iter().collect::<Result<Vec<_>>>()?;
             self.finish(elsewhere, job, kind, buffers)?;
             Ok(slices)
         };
-        let mut slices = code(buffers, &none)?;
+        let without = (0..job.slices()).map(|i| Some(Copies::none_of(job.slice(i).latents())));
+        let mut slices = code(buffers, &without.collect::<Vec<_>>())?;
         let mut out = self.pools().grey(job.format);
         (0..job.slices()).for_each(|i| put_rows(&mut out, &buffers.picture, i));
-        if job.copying != Copying::Never && !predicted.is_empty() {
+        if job.copying.is_used() && !predicted.is_empty() {
             let chosen = self.choose_for_frame(job, nets, picture, predicted, (buffers, &out));
-            if chosen.iter().any(|c| !c.none()) {
-                slices = code(buffers, &chosen)?;
-                for (i, copies) in chosen.iter().enumerate() {
-                    buffers.copy(copies, i);
-                    put_rows(&mut out, &buffers.picture, i);
+            if chosen.iter().any(Option::is_some) {
+                let again = code(buffers, &chosen)?;
+                for (i, (copies, bytes)) in chosen.iter().zip(again).enumerate() {
+                    if let (Some(copies), Some(slice)) = (copies, slices.get_mut(i)) {
+                        *slice = bytes;
+                        buffers.copy(copies, i);
+                        put_rows(&mut out, &buffers.picture, i);
+                    }
                 }
             }
         }
+        let slices = slices.into_iter().map(Option::unwrap_or_default).collect();
         Ok((slices, out))
     }
 
-    /// The copies of each slice of a frame whose latents lie in the buffers, and that looks like
-    /// `coded` without copies.
+    /// The copies of each slice that has any, of a frame whose latents lie in the buffers, and that
+    /// looks like `coded` without copies.
     fn choose_for_frame(
         &self,
         job: &FrameJob<'_>,
@@ -379,20 +386,17 @@ impl Coder {
         picture: &Picture,
         predicted: &[Option<Predicted>],
         (buffers, coded): (&Buffers, &Picture),
-    ) -> Vec<Copies> {
+    ) -> Vec<Option<Copies>> {
         let row = (job.format.width as usize).div_ceil(16) * nets.latents();
         let choose = |i: usize| {
             let slice = job.slice(i);
-            let rows = slice.rows.start / 16 * row..slice.rows.end.div_ceil(16) * row;
-            let latents = buffers.latents.get(rows).unwrap_or_default();
-            let prediction = predicted.get(i).and_then(Option::as_ref);
-            let mut copies = Copies::default();
-            copies.reset(slice.latents());
-            if let Some(prediction) = prediction {
-                let coded = (coded, slice.rows.start);
-                copies.choose(&slice.choice(picture, &prediction.picture, coded, latents));
-            }
-            copies
+            let latents = buffers.latents.get(latents_of(&slice.rows, row));
+            let latents = latents.unwrap_or_default();
+            let prediction = predicted.get(i).and_then(Option::as_ref)?;
+            let mut copies = Copies::none_of(slice.latents());
+            let coded = (coded, slice.rows.start);
+            let any = copies.choose(&slice.choice(picture, &prediction.picture, coded, latents));
+            any.then_some(copies)
         };
         parallel::map(job.slices(), job.threads, choose)
     }
@@ -428,6 +432,11 @@ impl Coder {
             on_cpu(&self.kernels, job.model, &frame, picture)
         })
     }
+}
+
+/// Where the latents of luma rows are among those of a frame with `row` latents a row.
+fn latents_of(rows: &Range<usize>, row: usize) -> Range<usize> {
+    rows.start / 16 * row..rows.end.div_ceil(16) * row
 }
 
 /// Copies the rows of slice `i`.
@@ -475,7 +484,7 @@ fn on_cpu(
     let mut workspace = SynthesisWorkspace::default();
     for rows in (0..frame.slices).map(|i| frame.rows(i)) {
         let mut out = Picture::grey(slice_format(format, &rows));
-        let at = rows.start / 16 * row..rows.end.div_ceil(16) * row;
+        let at = latents_of(&rows, row);
         let latents = match frame.latents {
             LatentInput::Quantised(q) => LatentInput::Quantised(q.get(at).unwrap_or_default()),
             LatentInput::Whole(y) => LatentInput::Whole(y.get(at).unwrap_or_default()),

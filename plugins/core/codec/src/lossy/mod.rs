@@ -31,16 +31,6 @@ use crate::{
 /// Levels of quality.
 pub const LEVELS: u8 = crate::nets::LEVELS as u8;
 
-/// What a latent that is not zero is worth when copies are chosen, in 1/256 of the squared step. On
-/// native-size parts of the training clips (48 frames, 5 levels) prices of 0, 40, 100 and 200 gave
-/// 15.0, 15.2, 15.6 and 15.0 % fewer bits than no copies; with a bonus of 1, 40, 60 and 100 gave 16.7,
-/// 17.1 and 17.2 %; this with a bonus of 2, 17.2 %.
-const COPY_PRICE: u64 = 60;
-/// As [`COPY_PRICE`], in the profile `vq`: a part has four latents, and takes an index or two.
-const VQ_COPY_PRICE: u64 = 8;
-/// So many latents that are not zero cost what a macroblock costs that has none.
-pub(crate) const COPY_BONUS: u64 = 2;
-
 /// How to code with loss.
 #[derive(Debug, Clone)]
 pub struct Lossy {
@@ -120,11 +110,4 @@ fn step(level: u8) -> u64 {
 /// What a bit of a vector is worth in absolute differences at a level: in proportion to the step.
 pub(crate) fn search_lambda(level: u8) -> u32 {
     ((step(level) * 4 / 10) >> 16).max(1) as u32
-}
-
-/// [`COPY_PRICE`] in squares of samples at a level.
-fn copy_price(level: u8, vq: bool) -> u64 {
-    let step = step(level) >> 8;
-    let price = if vq { VQ_COPY_PRICE } else { COPY_PRICE };
-    (step * step * price) >> 24
 }

@@ -3,8 +3,7 @@
 use std::{ops::Range, sync::Mutex};
 
 use super::{
-    copies::{Choice, Copies, Copying},
-    copy_price,
+    copies::{self, Choice, Copies, Copying},
     elsewhere::Elsewhere,
     latents,
     stages::{Clock, Stage},
@@ -275,7 +274,7 @@ impl SliceJob<'_> {
             coded,
             coded_top,
             latents,
-            price: copy_price(self.level.get(), self.vq),
+            price: copies::price(self.level.get(), self.vq),
             copying: self.copying,
         }
     }
@@ -347,7 +346,7 @@ impl Coder {
         coded: &Picture,
         w: &mut Workspace,
     ) -> bool {
-        let Some(prediction) = prediction.filter(|_| job.copying != Copying::Never) else {
+        let Some(prediction) = prediction.filter(|_| job.copying.is_used()) else {
             return false;
         };
         let latents = job.coded(&w.q, &w.latents).values();
@@ -389,18 +388,30 @@ impl Coder {
         let copied = w.copies.all() && predicted.is_some_and(|p| p.field.is_still());
         if let Some(p) = predicted {
             p.field.write_with(&mut w.symbols, tables, &mut w.fields);
-            if job.copying != Copying::Never {
+            if job.copying.is_used() {
                 w.copies.write(&mut w.symbols, tables);
             }
         }
-        if job.vq {
-            let mut bytes = self.write_vq(job, predicted.is_some(), w)?;
-            if copied {
-                bytes.clear();
-            }
-            return Ok(bytes);
+        let mut bytes = match job.vq {
+            true => self.write_vq(job, predicted.is_some(), w)?,
+            false => self.write_spread(job, predicted.is_some(), w)?,
+        };
+        if copied {
+            bytes.clear();
         }
-        let nets = job.model.decoder(kind_of(predicted.is_some()))?;
+        Ok(bytes)
+    }
+
+    /// Codes the hyper-latents and latents in `w`, after the symbols that are there: the slice's
+    /// bytes. Leaves the latents that the decoder will have in `w`.
+    fn write_spread(
+        &self,
+        job: &SliceJob<'_>,
+        predicted: bool,
+        w: &mut Workspace,
+    ) -> Result<Vec<u8>> {
+        let tables = TableSet::laplace();
+        let nets = job.model.decoder(kind_of(predicted))?;
         w.copies.clear_hyper(&mut w.z);
         let scales = nets.hyper_indices(job.level);
         latents::write_hyper(&mut w.symbols, tables, scales, &w.copies, &w.z);
@@ -419,9 +430,6 @@ impl Coder {
         })?;
         let mut bytes = self.pools.bytes();
         w.symbols.finish_into(tables, &mut bytes)?;
-        if copied {
-            bytes.clear();
-        }
         Ok(bytes)
     }
 
@@ -570,7 +578,7 @@ impl Coder {
     ) -> Result<(Option<Picture>, Option<Range<usize>>)> {
         let tables = TableSet::laplace();
         // No bytes stand for a slice that is copied from the same place.
-        let copied = bytes.is_empty() && reference.is_some() && job.copying != Copying::Never;
+        let copied = bytes.is_empty() && reference.is_some() && job.copying.is_used();
         let mut d = Decoder::new(if copied { &NO_SYMBOLS } else { bytes })?;
         let (mut prediction, mut looked_at) = (None, None);
         w.copies.reset(job.latents());
@@ -584,9 +592,9 @@ impl Coder {
                     return Ok(());
                 }
                 field.read_into(&mut d, tables, width, job.rows.len())?;
-                match job.copying {
-                    Copying::Never => Ok(()),
-                    _ => w.copies.read(&mut d, tables, job.latents()),
+                match job.copying.is_used() {
+                    true => w.copies.read(&mut d, tables, job.latents()),
+                    false => Ok(()),
                 }
             })?;
             looked_at = Some(field.rows_reached(job.rows.clone(), height));

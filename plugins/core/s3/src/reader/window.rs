@@ -40,8 +40,6 @@ struct Range {
     chain: u64,
     /// What came so far: full pieces, then one that is being filled.
     data: Vec<Vec<u8>>,
-    /// Bytes of it.
-    held: usize,
     status: Status,
     task: Option<AbortHandle>,
     /// When it was last read from, for evicting.
@@ -105,9 +103,14 @@ impl Range {
         done
     }
 
+    /// Bytes that came so far.
+    fn held(&self) -> usize {
+        let last = self.data.last().map_or(0, Vec::len);
+        self.data.len().saturating_sub(1) * PIECE + last
+    }
+
     /// Takes bytes in; `piece` gives memory.
     fn take(&mut self, mut bytes: &[u8], mut piece: impl FnMut() -> Vec<u8>) {
-        self.held += bytes.len();
         while !bytes.is_empty() {
             let room = self.data.last().map_or(0, |p| PIECE - p.len());
             if room == 0 {
@@ -172,7 +175,7 @@ impl Window {
     /// way comes after all before it, and those share the line with the other ranges.
     pub fn is_near(&self, at: u64) -> bool {
         let range = self.ranges.iter().find(|r| r.holds(at));
-        range.is_some_and(|r| at < r.start + r.held as u64 + FIRST_BYTES)
+        range.is_some_and(|r| at < r.start + r.held() as u64 + FIRST_BYTES)
     }
 
     /// The ranges to ask for now, with the reader at `at` and waiting for `missing` bytes there.
@@ -241,7 +244,6 @@ impl Window {
                 end: plan.end,
                 chain,
                 data: Vec::new(),
-                held: 0,
                 status: Status::Running,
                 task: None,
                 used: self.clock,
@@ -330,7 +332,7 @@ impl Window {
 
     /// Bytes held.
     pub fn held(&self) -> u64 {
-        self.ranges.iter().map(|r| r.held as u64).sum()
+        self.ranges.iter().map(|r| r.held() as u64).sum()
     }
 
     /// A range's transfer has a task.
@@ -347,7 +349,7 @@ impl Window {
             return false;
         };
         let length = (range.end - range.start) as usize;
-        if range.held + bytes.len() > length {
+        if range.held() + bytes.len() > length {
             return false;
         }
         // The network's own pieces would hold more memory than they have bytes.
