@@ -1,44 +1,16 @@
 //! Sizes, errors and speed of the lossy profiles on y4m files:
-//! `lossy_size MODEL.gnm [--levels L,L...] [--intra] [--vq] [--no-copies] [--threads N] [--frames N] [--keyint N] FILE.y4m...`
+//! `lossy_size MODEL.gnm [--levels L,L...] [--intra] [--vq] [--no-copies] [--no-compact] [--threads N] [--frames N] [--keyint N] FILE.y4m...`
 //!
 //! Every frame is decoded again and compared with what the encoder believes it to be.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    sync::Arc,
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
-use gstneural_codec::{
-    Config, Copying, Decoder, Encoder, Format, Lossy, Picture, Rate, bitstream::Chroma, nets::Model,
-};
+use gstneural_codec::{Config, Copying, Decoder, Encoder, Lossy, Picture, Rate, nets::Model};
+
+#[path = "common/y4m.rs"]
+mod y4m;
 
 type Error = Box<dyn std::error::Error>;
-
-/// The frames of a y4m file of 8-bit 4:2:0, up to `most`.
-fn frames(path: &str, most: usize) -> Result<(Format, Vec<Picture>), Error> {
-    let mut file = BufReader::new(std::fs::File::open(path)?);
-    let mut head = String::new();
-    file.read_line(&mut head)?;
-    let number = |key: char| -> Result<u32, Error> {
-        let field = head.split_whitespace().find_map(|f| f.strip_prefix(key));
-        Ok(field.ok_or("not a y4m file")?.parse()?)
-    };
-    let format = Format {
-        width: number('W')?,
-        height: number('H')?,
-        chroma: Chroma::C420,
-        depth: 8,
-    };
-    let (mut out, mut line) = (Vec::new(), String::new());
-    while out.len() < most && file.read_line(&mut line)? != 0 {
-        let mut bytes = vec![0; format.bytes()];
-        file.read_exact(&mut bytes)?;
-        out.push(Picture::from_bytes(format, &bytes)?);
-        line.clear();
-    }
-    Ok((format, out))
-}
 
 /// Sum of squared errors of a plane.
 fn squares(a: &Picture, b: &Picture, plane: usize) -> f64 {
@@ -49,7 +21,7 @@ fn squares(a: &Picture, b: &Picture, plane: usize) -> f64 {
 fn main() -> Result<(), Error> {
     let (mut levels, mut intra, mut threads, mut most) = (vec![4, 12, 20, 28], false, 1, 64);
     let (mut keyint, mut vq, mut model, mut files) = (64, false, None, Vec::new());
-    let mut copying = Copying::Better;
+    let (mut copying, mut compact) = (Copying::Better, true);
     let mut arguments = std::env::args().skip(1);
     while let Some(a) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{a}: a value is missing"));
@@ -63,6 +35,7 @@ fn main() -> Result<(), Error> {
             "--intra" => intra = true,
             "--vq" => vq = true,
             "--no-copies" => copying = Copying::Never,
+            "--no-compact" => compact = false,
             "--threads" => threads = value()?.parse()?,
             "--frames" => most = value()?.parse()?,
             "--keyint" => keyint = value()?.parse()?,
@@ -72,7 +45,7 @@ fn main() -> Result<(), Error> {
     }
     let model = model.ok_or("lossy_size MODEL.gnm FILE.y4m...")?;
     for file in files {
-        let (format, pictures) = frames(&file, most)?;
+        let (format, pictures) = y4m::frames(&file, most)?;
         let name = file.rsplit('/').next().unwrap_or(&file);
         for &level in &levels {
             let lossy = Lossy {
@@ -86,6 +59,7 @@ fn main() -> Result<(), Error> {
                 threads,
                 keyframe_interval: keyint,
                 lossy: Some(lossy),
+                compact,
                 picture_crc: true,
                 ..Config::new(format)
             };

@@ -3,7 +3,7 @@
 
 use std::{hint::black_box, time::Instant};
 
-use gstneural_codec::rans::{Decoder, Encoder, TableSet};
+use gstneural_codec::rans::{Decoder, Encoder, ReadSymbols, TableSet};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);

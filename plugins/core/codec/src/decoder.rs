@@ -250,6 +250,12 @@ impl Decoder {
                 value: 2,
             });
         }
+        if unit.info.compact != self.header.compact {
+            return Err(CodecError::Field {
+                what: "a form that codec_data does not announce: the unit's first byte",
+                value: bytes.first().copied().unwrap_or(0).into(),
+            });
+        }
         let keyframe = unit.info.frame_type == FrameType::Key;
         let number = unit.info.number;
         let mut references: [Option<&Known>; 2] = [None; 2];
@@ -416,6 +422,7 @@ impl Decoder {
                 true => Copying::Better,
                 false => Copying::Never,
             },
+            compact: self.header.compact,
             threads: self.threads,
         };
         let data = |i: usize| unit.slices.get(i).filter(|s| s.intact).map(|s| s.data);

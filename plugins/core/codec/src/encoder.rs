@@ -46,6 +46,9 @@ pub struct Config {
     pub references: u8,
     /// Threads; the stream does not depend on their number.
     pub threads: usize,
+    /// Whether the stream is compact: short heads of units and, with loss, vectors and copies by
+    /// tables that were counted. Decoders of old do not know such streams.
+    pub compact: bool,
     /// Whether units carry a CRC of the reconstruction.
     pub picture_crc: bool,
     /// The motion search.
@@ -65,6 +68,7 @@ impl Config {
             layer: None,
             references: 1,
             threads: 1,
+            compact: true,
             picture_crc: false,
             search: SearchConfig::default(),
         }
@@ -112,6 +116,7 @@ struct Spare {
 
 /// A coded frame.
 struct Coded {
+    compact: bool,
     frame_type: FrameType,
     qp: u8,
     slices: Vec<Vec<u8>>,
@@ -121,9 +126,10 @@ struct Coded {
 
 impl Coded {
     fn bits(&self) -> u64 {
-        // The head of a unit takes 20 bytes and 8 for each slice.
-        let slices = self.slices.iter().map(|s| s.len() as u64 + 8);
-        8 * (slices.sum::<u64>() + 20)
+        // A unit has 20 bytes and 8 for each slice beside these, or 12 and 4 if it is compact.
+        let each = if self.compact { (12, 4) } else { (20, 8) };
+        let slices = self.slices.iter().map(|s| s.len() as u64 + each.1);
+        8 * (slices.sum::<u64>() + each.0)
     }
 }
 
@@ -232,6 +238,7 @@ impl Encoder {
             copies: lossy
                 .as_ref()
                 .is_some_and(|l| l.copying.is_used() && !l.intra_only),
+            compact: self.config.compact,
             width: format.width,
             height: format.height,
             chroma: format.chroma,
@@ -295,6 +302,7 @@ impl Encoder {
             qp: coded.qp,
             picture_crc: self.config.picture_crc.then(|| coded.decoded.crc()),
             layer: layer.as_ref().map(|l| l.info),
+            compact: self.config.compact,
         };
         let of_layer = layer.as_ref().map_or(&[][..], |l| &l.slices);
         let unit = info.write_layered(&coded.slices, of_layer)?;
@@ -409,6 +417,7 @@ impl Encoder {
             FrameType::Predicted
         };
         Ok(Coded {
+            compact: self.config.compact,
             frame_type,
             qp: near,
             slices,
@@ -503,6 +512,7 @@ impl Encoder {
         let level = self.level(lossy, key);
         SearchConfig {
             lambda: lossy::search_lambda(level),
+            compact: self.config.compact.then_some(level),
             ..self.config.search
         }
     }
@@ -545,12 +555,14 @@ impl Encoder {
             level: Level::new(level)?,
             vq: lossy.vq,
             copying: lossy.copying,
+            compact: self.config.compact,
             threads: self.config.threads,
         };
         if let Some(elsewhere) = self.coder.elsewhere() {
             let coder = &self.coder;
             let (slices, decoded) = coder.encode_frame(elsewhere, &job, picture, predicted)?;
             return Ok(Coded {
+                compact: self.config.compact,
                 frame_type,
                 qp: level,
                 slices,
@@ -578,6 +590,7 @@ impl Encoder {
         }
         self.spare.coded = results;
         Ok(Coded {
+            compact: self.config.compact,
             frame_type,
             qp: level,
             slices,

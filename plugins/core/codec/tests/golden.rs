@@ -31,7 +31,11 @@ struct Golden {
 impl Golden {
     /// Whether the profile is `vq`.
     fn vq(&self) -> bool {
-        self.name.starts_with("vq")
+        self.name.contains("vq")
+    }
+
+    fn compact(&self) -> bool {
+        self.name.starts_with("compact")
     }
 
     fn copying(&self) -> Copying {
@@ -52,7 +56,7 @@ const fn format(width: u32, height: u32, chroma: Chroma, depth: u8) -> Format {
     }
 }
 
-const GOLDEN: [Golden; 15] = [
+const GOLDEN: [Golden; 20] = [
     Golden {
         name: "i420",
         format: format(49, 81, Chroma::C420, 8),
@@ -203,6 +207,56 @@ const GOLDEN: [Golden; 15] = [
         bytes: "ba15c78d60163bb42ad959c5ab288a12a17efabf692ad0cc0ad64138c7eca6c9",
         pictures: "4f30a2d864a8ad316b7b7ad6cca49fa9e6bed36c3abd8c12e4ca03bcbb8ec0aa",
     },
+    Golden {
+        name: "compact_i420",
+        format: format(49, 81, Chroma::C420, 8),
+        near: 0,
+        references: 2,
+        lossy: None,
+        layer: None,
+        bytes: "650ced2957cf63863186675408af1495b6a3ce76d56207d71d03501b1805e106",
+        pictures: "7e4485f60cc98bf15255a136d32208e3e895f7174a084f0e3542ac7c2916df5b",
+    },
+    Golden {
+        name: "compact_intra_near1",
+        format: format(50, 35, Chroma::C420, 8),
+        near: 0,
+        references: 1,
+        lossy: Some((8, true)),
+        layer: Some((1, false)),
+        bytes: "244fa5752d0d1667302bb6b1e609238e97d49c078d9eaf2ec55f6e4b37ea7ef5",
+        pictures: "03be89ee7c103961c3c2756f20b4f7fc3d9f1f9e7b06b87aeb538f7cf03e73d4",
+    },
+    Golden {
+        name: "compact_inter",
+        format: format(83, 150, Chroma::C420, 8),
+        near: 0,
+        references: 1,
+        lossy: Some((25, false)),
+        layer: None,
+        bytes: "52cff2c06cbcaa8d42606ce90bbce70fdf38262e7fb40f7e234eb59d14ab0287",
+        pictures: "c95c86cd479cffcf27b14b31612c741c7cc5bd03a4212f62d696f13e82e48d53",
+    },
+    Golden {
+        name: "compact_inter_copies",
+        format: format(83, 150, Chroma::C420, 8),
+        near: 0,
+        references: 1,
+        lossy: Some((9, false)),
+        layer: None,
+        bytes: "ba18c5db0fa79541eb5b7995a833a308e0755e1d85fe63c03f7e95d9f3e9b0f4",
+        pictures: "39a36d72550642355a84a0e9bcc6f2dbb4c089ff6b600418a9b2598713b54cf6",
+    },
+    Golden {
+        name: "compact_vq_copies_lossless",
+        format: format(67, 97, Chroma::C420, 8),
+        near: 0,
+        references: 1,
+        lossy: Some((18, false)),
+        layer: Some((0, true)),
+        bytes: "abf75db553fdea2687ceb211dc56c24f3e386e039432906b737b9646ed9ff28a",
+        pictures: "12390bc7015c986468d242593c3c23fa561aba45032ae3ea8e001a2cd2f68b94",
+    },
 ];
 
 /// The sizes of the networks of the lossy streams.
@@ -250,6 +304,7 @@ fn encode(golden: &Golden) -> Vec<u8> {
     config.references = golden.references;
     config.keyframe_interval = 4;
     config.picture_crc = true;
+    config.compact = golden.compact();
     let vq = golden.vq();
     let [plain, with_codebooks] = models();
     let model = if vq { with_codebooks } else { plain };
@@ -334,6 +389,23 @@ fn old_streams_decode_to_the_same_pictures() {
             assert!(pictures == original, "{}", golden.name);
         }
     }
+}
+
+/// Both forms of lossy slices are among the compact streams.
+#[test]
+fn compact_streams_have_slices_of_one_state_and_of_four() {
+    let mut found = [0, 0];
+    for golden in GOLDEN.iter().filter(|g| g.compact() && g.lossy.is_some()) {
+        let file = std::fs::read(path(golden)).unwrap();
+        let mut rest = &file[gstneural_codec::bitstream::HEADER_BYTES..];
+        while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+            let (unit, tail) = tail.split_at(u32::from_le_bytes(*length) as usize);
+            let slices = AccessUnit::parse(unit).unwrap().slices;
+            slices.iter().for_each(|s| found[s.data.len() % 2] += 1);
+            rest = tail;
+        }
+    }
+    assert!(found.iter().all(|&n| n >= 10), "{found:?}");
 }
 
 /// The encoder's choices rest on floats with a fixed order of summation and on nothing that a

@@ -302,10 +302,10 @@ fn a_stream_that_does_not_announce_a_layer_has_none() {
     }
     // What a decoder that knows of no layers does with a flag that it does not know.
     let mut unknown = head.clone();
-    unknown[7] |= 4;
+    unknown[7] |= 8;
     let crc = crc32fast::hash(&unknown[..60]).to_le_bytes();
     unknown[60..].copy_from_slice(&crc);
     let error = Decoder::with_models(&unknown, |_| Some(model.clone())).unwrap_err();
-    assert_eq!(error, CodecError::Feature(4));
-    assert!(error.to_string().contains("0x04"), "{error}");
+    assert_eq!(error, CodecError::Feature(8));
+    assert!(error.to_string().contains("0x08"), "{error}");
 }

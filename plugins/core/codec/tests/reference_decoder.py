@@ -13,7 +13,7 @@ import struct
 import sys
 import zlib
 
-TABLES_FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tables/laplace.bin")
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tables")
 M32 = 0xFFFFFFFF
 
 
@@ -29,8 +29,8 @@ def zigzag(v):
     return 2 * v if v >= 0 else -2 * v - 1
 
 
-def load_tables():
-    raw = open(TABLES_FILE, "rb").read()
+def load_tables(name):
+    raw = open(os.path.join(FOLDER, name), "rb").read()
     assert raw[:4] == b"GNT1"
     count, at, tables = struct.unpack_from("<H", raw, 4)[0], 6, []
     for _ in range(count):
@@ -49,7 +49,7 @@ def table(freqs):
     return slots, len(freqs)
 
 
-RAW_TABLES, TABLES = load_tables()
+RAW_TABLES, TABLES = load_tables("laplace.bin")
 NIBBLE = table([1024] * 16)
 
 
@@ -91,6 +91,27 @@ class Entropy:
 
     def finish(self):
         assert self.at == len(self.words) and self.states == [1 << 16] * 4
+
+
+class OneState(Entropy):
+    def __init__(self, data):
+        self.x, self.bytes, self.at = 0, data, 0
+        self.fill()
+
+    def fill(self):
+        while self.x < 1 << 16 and self.at < len(self.bytes):
+            self.x = self.x << 8 | self.bytes[self.at]
+            self.at += 1
+
+    def symbol(self, tab):
+        slot = self.x & 0x3FFF
+        s, f, c = tab[0][slot]
+        self.x = f * (self.x >> 14) + slot - c
+        self.fill()
+        return s
+
+    def finish(self):
+        assert self.at == len(self.bytes) and self.x == 0
 
 
 def read_field(d, width, height):
@@ -329,6 +350,41 @@ def decode_slice(data, piece, shifts, bits, near, references, lossy=None):
     return out
 
 
+def compact_head(unit):
+    """The fields of the head, the layer's, the index, and where it ends."""
+    at = 3
+
+    def take(form):
+        nonlocal at
+        at += struct.calcsize(form)
+        return struct.unpack_from(form, unit, at - struct.calcsize(form))[0]
+
+    def varint():
+        v = shift = 0
+        while True:
+            byte = take("<B")
+            v, shift = v | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return v
+
+    kind, flags, qp = unit[1] & 3, unit[1] >> 2, unit[2]
+    assert flags <= 7
+    number, distances = varint(), [0, 0]
+    if kind:
+        distances[0] = take("<b")
+    if flags & 4:
+        distances[1] = take("<b")
+    n = varint()
+    crc, layer, index = take("<I") if flags & 1 else 0, None, []
+    if flags & 2:
+        near, of_layer = take("<B"), take("<B")
+        layer = near, of_layer, 0, take("<I") if of_layer & 1 else 0
+    for _ in range(2 * n if layer else n):
+        length = varint()
+        index.append((length, take("<H") if length else 0))
+    return (kind, qp, flags, number, distances, n, crc), layer, index, at
+
+
 def units(raw):
     """Of each access unit type, QP, number, distances, CRC of the picture (or None), its slices, and its
     layer: (greatest error, whether it refers, CRC, slices), or None."""
@@ -336,18 +392,22 @@ def units(raw):
     while at < len(raw):
         size = struct.unpack_from("<I", raw, at)[0]
         unit, at = raw[at + 4:at + 4 + size], at + 4 + size
-        mark, kind, qp, flags, number, *distances, n, crc = struct.unpack_from("<BBBBIbbHI", unit)
-        assert mark == 0xA7 and flags <= 3
-        index, end, layer = list(struct.iter_unpack("<II", unit[16:16 + 8 * n])), 16 + 8 * n, None
-        if flags & 2:
-            layer = struct.unpack_from("<BBHI", unit, end)
-            end += 8 + 8 * n
-            index += struct.iter_unpack("<II", unit[end - 8 * n:end])
+        if unit[0] == 0xA6:
+            (kind, qp, flags, number, distances, n, crc), layer, index, end = compact_head(unit)
+        else:
+            mark, kind, qp, flags, number, *distances, n, crc = struct.unpack_from("<BBBBIbbHI", unit)
+            assert mark == 0xA7 and flags <= 3
+            index, end, layer = list(struct.iter_unpack("<II", unit[16:16 + 8 * n])), 16 + 8 * n, None
+            if flags & 2:
+                layer = struct.unpack_from("<BBHI", unit, end)
+                end += 8 + 8 * n
+                index += struct.iter_unpack("<II", unit[end - 8 * n:end])
         assert zlib.crc32(unit[:end]) == struct.unpack_from("<I", unit, end)[0]
         end, slices = end + 4, []
         for length, sum_ in index:
             slices.append(unit[end:end + length])
-            assert zlib.crc32(slices[-1]) == sum_
+            found = zlib.crc32(slices[-1])
+            assert sum_ == (found if unit[0] == 0xA7 else found & 0xFFFF if length else 0)
             end += length
         assert end == len(unit)
         if layer:
@@ -368,7 +428,7 @@ def whole(picture, bits, crc, name):
 def decode(path):
     raw = open(path, "rb").read()
     head = raw[:64]
-    assert head[:4] == b"GNVC" and head[4] == 1 and head[5] == 2 and head[7] == 0
+    assert head[:4] == b"GNVC" and head[4] == 1 and head[5] == 2 and head[7] in (0, 4)
     assert zlib.crc32(head[:60]) == struct.unpack_from("<I", head, 60)[0]
     assert head[28:60] == hashlib.sha256(RAW_TABLES).digest()
     width, height = struct.unpack_from("<HH", head, 8)

@@ -72,6 +72,8 @@ fn main() -> Result<(), Error> {
             all.extend(kinds.map(|kind| config(format, Some(kind), layer)));
         }
     }
+    let long = all.clone().into_iter().map(|c| Config { compact: false, ..c });
+    all.extend(long.collect::<Vec<_>>());
     for (i, config) in all.into_iter().enumerate() {
         let format = config.format;
         let mut encoder = Encoder::new(config)?;

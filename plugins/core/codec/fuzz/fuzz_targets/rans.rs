@@ -1,7 +1,7 @@
 //! Tables and coded bytes that may be anything.
 #![no_main]
 
-use gstneural_codec::rans::{Decoder, TableSet};
+use gstneural_codec::rans::{Decoder, ReadSymbols, TableSet};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

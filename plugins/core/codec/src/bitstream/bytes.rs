@@ -67,6 +67,25 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
+    /// A number of at most 32 bits in bytes of 7, the lowest first; all but the last have 128 added.
+    ///
+    /// # Errors
+    /// As [`Self::take`]; [`CodecError::Field`] beyond 32 bits.
+    pub fn varint(&mut self) -> Result<u32> {
+        let mut value = 0u64;
+        for shift in (0..35).step_by(7) {
+            let byte = self.u8()?;
+            value |= u64::from(byte & 127) << shift;
+            if byte < 128 {
+                break;
+            }
+        }
+        u32::try_from(value).map_err(|_| CodecError::Field {
+            what: self.what,
+            value,
+        })
+    }
+
     /// What is left.
     pub fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or(&[])
@@ -90,4 +109,13 @@ impl<'a> Reader<'a> {
             }),
         }
     }
+}
+
+/// Writes what [`Reader::varint`] reads.
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u32) {
+    while value >= 128 {
+        out.push(value as u8 | 128);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }

@@ -17,6 +17,8 @@ pub const MAX_SIDE: u32 = 16384;
 const HAS_LAYER: u8 = 1;
 /// Flag: macroblocks of predicted frames may be copied.
 const HAS_COPIES: u8 = 2;
+/// Flag: the stream is compact.
+const IS_COMPACT: u8 = 4;
 /// SHA-256 of the canonical form of a model (or of tables).
 pub type ModelHash = [u8; 32];
 
@@ -116,6 +118,9 @@ pub struct Header {
     pub layer: bool,
     /// Whether macroblocks of predicted frames may show their prediction as it is.
     pub copies: bool,
+    /// Whether units have short heads and, with loss, vectors and copies are coded with the tables
+    /// of `tables/motion.bin`.
+    pub compact: bool,
     /// Luma samples a row, 1 to [`MAX_SIDE`].
     pub width: u32,
     /// Luma rows, 1 to [`MAX_SIDE`].
@@ -150,7 +155,9 @@ impl Header {
             .iter()
             .position(|&c| c == self.chroma)
             .unwrap_or(0) as u8;
-        let flags = flag(self.layer, HAS_LAYER) | flag(self.copies, HAS_COPIES);
+        let flags = flag(self.layer, HAS_LAYER)
+            | flag(self.copies, HAS_COPIES)
+            | flag(self.compact, IS_COMPACT);
         out.extend([VERSION, self.profile as u8, self.tier, flags]);
         out.extend((self.width as u16).to_le_bytes());
         out.extend((self.height as u16).to_le_bytes());
@@ -226,7 +233,7 @@ impl Header {
         if reserved != 0 {
             return Err(bad("reserved field", reserved.into()));
         }
-        let unknown = flags & !(HAS_LAYER | HAS_COPIES);
+        let unknown = flags & !(HAS_LAYER | HAS_COPIES | IS_COMPACT);
         if unknown != 0 {
             return Err(CodecError::Feature(unknown));
         }
@@ -253,6 +260,7 @@ impl Header {
             tier,
             layer,
             copies,
+            compact: flags & IS_COMPACT != 0,
             width,
             height,
             chroma,

@@ -7,6 +7,7 @@ fn header() -> Header {
         tier: 3,
         layer: false,
         copies: false,
+        compact: false,
         width: 1921,
         height: 1080,
         chroma: Chroma::C422,
@@ -30,7 +31,13 @@ fn info() -> UnitInfo {
         qp: 7,
         picture_crc: Some(0x12345678),
         layer: None,
+        compact: false,
     }
+}
+
+/// Long and short heads.
+fn infos() -> [UnitInfo; 2] {
+    [false, true].map(|compact| UnitInfo { compact, ..info() })
 }
 
 /// Puts a right CRC at the end of a changed header.
@@ -56,6 +63,7 @@ fn headers_come_back() {
                 chroma,
                 copies: profile == Profile::Inter || profile == Profile::Vq,
                 layer: profile == Profile::Intra || profile == Profile::Vq,
+                compact: chroma == Chroma::C420,
                 ..header()
             });
         }
@@ -116,7 +124,7 @@ fn what_is_not_known_is_refused_by_name() {
         );
     }
     // Lossless streams have neither layers nor copies; a flag that is not known has a name of its own.
-    assert!(matches!(with(7, 4), CodecError::Feature(4)));
+    assert!(matches!(with(7, 8), CodecError::Feature(8)));
     let other = [7; 32];
     let e = header().require_model(&other).unwrap_err().to_string();
     assert!(
@@ -128,10 +136,14 @@ fn what_is_not_known_is_refused_by_name() {
 
 #[test]
 fn units_come_back() {
+    infos().into_iter().for_each(unit_comes_back);
+}
+
+fn unit_comes_back(info: UnitInfo) {
     let slices = [vec![1, 2, 3], vec![], vec![9; 1000]];
-    let bytes = info().write(&slices).unwrap();
+    let bytes = info.write(&slices).unwrap();
     let unit = AccessUnit::parse(&bytes).unwrap();
-    assert_eq!(unit.info, info());
+    assert_eq!(unit.info, info);
     assert!(unit.slices.iter().all(|s| s.intact));
     assert!(
         unit.slices
@@ -143,7 +155,7 @@ fn units_come_back() {
         frame_type: FrameType::Key,
         references: [0, 0],
         picture_crc: None,
-        ..info()
+        ..info
     };
     let bytes = key.write(&slices).unwrap();
     assert_eq!(AccessUnit::parse(&bytes).unwrap().info, key);
@@ -155,7 +167,7 @@ fn units_come_back() {
     };
     let layered = UnitInfo {
         layer: Some(layer),
-        ..info()
+        ..info
     };
     let more = [vec![7; 40], vec![8], vec![]];
     let bytes = layered.write_layered(&slices, &more).unwrap();
@@ -168,13 +180,10 @@ fn units_come_back() {
             .map(|s| s.data)
             .eq(more.iter().map(Vec::as_slice))
     );
-    assert_eq!(
-        without_layer(&bytes).unwrap(),
-        info().write(&slices).unwrap()
-    );
-    assert_eq!(layered.write(&slices), info().write(&slices));
+    assert_eq!(without_layer(&bytes).unwrap(), info.write(&slices).unwrap());
+    assert_eq!(layered.write(&slices), info.write(&slices));
     assert!(layered.write_layered(&slices, &more[..2]).is_err());
-    assert!(info().write_layered(&slices, &more).is_err());
+    assert!(info.write_layered(&slices, &more).is_err());
     // The last byte belongs to the second slice of the layer.
     let unit = AccessUnit::parse(&bytes[..bytes.len() - 1]).unwrap();
     assert!(unit.slices.iter().all(|s| s.intact));
@@ -187,8 +196,12 @@ fn units_come_back() {
 
 #[test]
 fn a_flip_is_refused_in_the_head_and_noted_in_its_slice() {
+    infos().into_iter().for_each(flips_are_found);
+}
+
+fn flips_are_found(info: UnitInfo) {
     let slices = [vec![1, 2, 3], vec![4; 20], vec![5]];
-    let bytes = info().write(&slices).unwrap();
+    let bytes = info.write(&slices).unwrap();
     let head = bytes.len() - 24;
     for bit in 0..8 * bytes.len() {
         let mut bad = bytes.clone();
@@ -235,4 +248,30 @@ fn fields_that_contradict_each_other_are_refused() {
         assert!(reseal(&|b| b[at] = value).is_err(), "byte {at}");
     }
     assert!(reseal(&|b| b.push(0)).is_err());
+}
+
+#[test]
+fn short_heads_are_short() {
+    let [long, short] = infos();
+    let slices = [vec![1; 30], vec![2; 200], vec![]];
+    let sizes = [long, short].map(|i| i.write(&slices).unwrap().len() - 230);
+    // Mark, type and flags, QP; number; distances; slices, CRC; index: a slice of 200 bytes has a
+    // length of two, an empty one has no CRC.
+    assert_eq!(sizes, [44, 3 + 5 + 2 + 1 + 4 + (3 + 4 + 1) + 4]);
+    // In a short head fields that contradict each other are refused, too.
+    let reseal = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = UnitInfo { number: 5, ..short }.write(&[[0u8; 2]]).unwrap();
+        change(&mut bytes);
+        let head = bytes.len() - 6;
+        let crc = crc32fast::hash(&bytes[..head]);
+        bytes[head..head + 4].copy_from_slice(&crc.to_le_bytes());
+        AccessUnit::parse(&bytes).map(|u| u.info.number)
+    };
+    assert_eq!(reseal(&|_| {}), Ok(5));
+    // A type and a flag that do not exist, a QP, no distance, no slices.
+    for (at, value) in [(1, 3 | 5 << 2), (1, 1 | 13 << 2), (2, 64), (4, 0), (6, 0)] {
+        assert!(reseal(&|b| b[at] = value).is_err(), "byte {at}");
+    }
+    // A number of 33 bits.
+    assert!(reseal(&|b| drop(b.splice(3..4, [0xff, 0xff, 0xff, 0xff, 0x1f]))).is_err());
 }

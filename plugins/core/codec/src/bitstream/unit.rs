@@ -1,6 +1,6 @@
 //! Access units: the bytes of one frame.
 
-use super::{Reader, flag};
+use super::{Reader, bytes::put_varint, flag};
 use crate::{CodecError, Result};
 
 /// Slices that a unit can have: 16384 rows in slices of 16.
@@ -9,12 +9,18 @@ pub const MAX_SLICES: usize = 1024;
 pub const MAX_QP: u8 = 63;
 /// First byte of a unit, so that something else is not taken for one.
 const MARK: u8 = 0xA7;
+/// First byte of a compact one.
+const COMPACT_MARK: u8 = 0xA6;
+/// Bits of the CRC of a slice of a compact unit.
+const COMPACT_CRC: u32 = 0xffff;
 /// Bytes before the slice lengths.
 const FIXED: usize = 16;
 /// Flag: the CRC of the reconstruction is there.
 const HAS_CRC: u8 = 1;
 /// Flag: a layer follows the slices.
 const HAS_LAYER: u8 = 2;
+/// Flag of a compact unit: there are two references.
+const HAS_SECOND: u8 = 4;
 /// Flag of the layer: it refers to the frame before.
 const REFERS: u8 = 2;
 /// Bytes of the layer's head.
@@ -47,6 +53,7 @@ impl FrameType {
 pub fn frame_type(unit: &[u8]) -> Option<FrameType> {
     match unit {
         [MARK, kind, ..] => FrameType::from_byte(*kind),
+        [COMPACT_MARK, kind, ..] => FrameType::from_byte(*kind & 3),
         _ => None,
     }
 }
@@ -66,6 +73,8 @@ pub struct UnitInfo {
     pub picture_crc: Option<u32>,
     /// What the layer is, if there is one.
     pub layer: Option<LayerInfo>,
+    /// Whether the head is a short one.
+    pub compact: bool,
 }
 
 /// The head of the layer that makes a lossy picture lossless, or near it.
@@ -88,6 +97,21 @@ pub struct Slice<'a> {
     pub intact: bool,
 }
 
+/// A CRC as a unit has it: of a compact one, the lower half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SliceCrc {
+    value: u32,
+    mask: u32,
+}
+
+impl SliceCrc {
+    fn matches(self, data: &[u8]) -> bool {
+        // What is empty cannot be damaged, and has none in a compact unit.
+        let nothing = data.is_empty() && self.mask == COMPACT_CRC;
+        nothing || crc32fast::hash(data) & self.mask == self.value
+    }
+}
+
 /// A slice of the layer. Its CRC is only looked at by [`Self::intact`]: leaving the layer out costs
 /// nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,13 +119,13 @@ pub struct LayerSlice<'a> {
     /// The bytes, damaged or not.
     pub data: &'a [u8],
     /// Its CRC, if no byte is missing.
-    crc: Option<u32>,
+    crc: Option<SliceCrc>,
 }
 
 impl LayerSlice<'_> {
     /// Whether its CRC matches.
     pub fn intact(&self) -> bool {
-        self.crc == Some(crc32fast::hash(self.data))
+        self.crc.is_some_and(|crc| crc.matches(self.data))
     }
 }
 
@@ -150,31 +174,80 @@ impl UnitInfo {
         let all = || slices.iter().chain(layer).map(AsRef::as_ref);
         let bytes: usize = all().map(|s| s.len() + 8).sum();
         let mut out = Vec::with_capacity(FIXED + LAYER_HEAD + 4 + bytes);
-        let flags =
-            flag(self.picture_crc.is_some(), HAS_CRC) | flag(self.layer.is_some(), HAS_LAYER);
-        out.extend([MARK, self.frame_type as u8, self.qp, flags]);
-        out.extend(self.number.to_le_bytes());
-        out.extend(self.references.map(|r| r as u8));
-        out.extend((slices.len() as u16).to_le_bytes());
-        out.extend(self.picture_crc.unwrap_or(0).to_le_bytes());
-        let index = |out: &mut Vec<u8>, slices: &[T]| {
-            for s in slices {
-                out.extend((s.as_ref().len() as u32).to_le_bytes());
-                out.extend(crc32fast::hash(s.as_ref()).to_le_bytes());
-            }
-        };
-        index(&mut out, slices);
-        if let Some(info) = self.layer {
-            let flags = flag(info.picture_crc.is_some(), HAS_CRC) | flag(info.refers, REFERS);
-            out.extend([info.near, flags, 0, 0]);
-            out.extend(info.picture_crc.unwrap_or(0).to_le_bytes());
-            index(&mut out, layer);
+        match self.compact {
+            true => self.compact_head(slices, layer, &mut out),
+            false => self.head(slices, layer, &mut out),
         }
         out.extend(crc32fast::hash(&out).to_le_bytes());
         for s in all() {
             out.extend(s);
         }
         Ok(out)
+    }
+
+    /// The head up to the index of slices.
+    fn start(&self, count: usize, out: &mut Vec<u8>) {
+        let flags =
+            flag(self.picture_crc.is_some(), HAS_CRC) | flag(self.layer.is_some(), HAS_LAYER);
+        out.extend([MARK, self.frame_type as u8, self.qp, flags]);
+        out.extend(self.number.to_le_bytes());
+        out.extend(self.references.map(|r| r as u8));
+        out.extend((count as u16).to_le_bytes());
+        out.extend(self.picture_crc.unwrap_or(0).to_le_bytes());
+    }
+
+    fn head<T: AsRef<[u8]>>(&self, slices: &[T], layer: &[T], out: &mut Vec<u8>) {
+        self.start(slices.len(), out);
+        let index = |out: &mut Vec<u8>, slices: &[T]| {
+            for s in slices {
+                out.extend((s.as_ref().len() as u32).to_le_bytes());
+                out.extend(crc32fast::hash(s.as_ref()).to_le_bytes());
+            }
+        };
+        index(out, slices);
+        if let Some(info) = self.layer {
+            let flags = flag(info.picture_crc.is_some(), HAS_CRC) | flag(info.refers, REFERS);
+            out.extend([info.near, flags, 0, 0]);
+            out.extend(info.picture_crc.unwrap_or(0).to_le_bytes());
+            index(out, layer);
+        }
+    }
+
+    /// As [`Self::start`], of a compact unit.
+    fn compact_start(&self, count: usize, out: &mut Vec<u8>) {
+        let [first, second] = self.references.map(|r| r as u8);
+        let flags = flag(self.picture_crc.is_some(), HAS_CRC)
+            | flag(self.layer.is_some(), HAS_LAYER)
+            | flag(second != 0, HAS_SECOND);
+        out.extend([COMPACT_MARK, self.frame_type as u8 | flags << 2, self.qp]);
+        put_varint(out, self.number);
+        if self.frame_type != FrameType::Key {
+            out.push(first);
+        }
+        if second != 0 {
+            out.push(second);
+        }
+        put_varint(out, count as u32);
+        if let Some(crc) = self.picture_crc {
+            out.extend(crc.to_le_bytes());
+        }
+        if let Some(info) = self.layer {
+            let flags = flag(info.picture_crc.is_some(), HAS_CRC) | flag(info.refers, REFERS);
+            out.extend([info.near, flags]);
+            if let Some(crc) = info.picture_crc {
+                out.extend(crc.to_le_bytes());
+            }
+        }
+    }
+
+    fn compact_head<T: AsRef<[u8]>>(&self, slices: &[T], layer: &[T], out: &mut Vec<u8>) {
+        self.compact_start(slices.len(), out);
+        for s in slices.iter().chain(layer).map(AsRef::as_ref) {
+            put_varint(out, s.len() as u32);
+            if !s.is_empty() {
+                out.extend((crc32fast::hash(s) as u16).to_le_bytes());
+            }
+        }
     }
 }
 
@@ -192,29 +265,9 @@ impl<'a> AccessUnit<'a> {
     /// As [`Self::parse`], in the memory of another unit's lists.
     pub(crate) fn parse_into(bytes: &'a [u8], lists: Lists<'a>) -> Result<Self> {
         let mut r = Reader::new(bytes, "access unit");
-        let [mark, frame_type, qp, flags] = r.array()?;
-        let bad = |what, value: u64| CodecError::Field { what, value };
-        if mark != MARK {
-            return Err(bad("first byte of an access unit", mark.into()));
-        }
-        let number = r.u32()?;
-        let references = r.array::<2>()?.map(|b| b as i8);
-        let count = usize::from(r.u16()?);
-        if count == 0 || count > MAX_SLICES {
-            return Err(bad("number of slices", count as u64));
-        }
-        let picture_crc = r.u32()?;
-        debug_assert_eq!(r.taken().len(), FIXED);
-        let mut index = Reader::new(r.take(8 * count)?, "slice index");
-        let layer = match flags & HAS_LAYER {
-            0 => None,
-            _ => {
-                let head = LayerHead::read(&mut r)?;
-                Some((
-                    head,
-                    Reader::new(r.take(8 * count)?, "slice index of the layer"),
-                ))
-            }
+        let (head, index) = match bytes.first() {
+            Some(&COMPACT_MARK) => Head::read_compact(&mut r)?,
+            _ => Head::read(&mut r)?,
         };
         let found = crc32fast::hash(r.taken());
         let stated = r.u32()?;
@@ -225,36 +278,11 @@ impl<'a> AccessUnit<'a> {
                 stated,
             });
         }
-        let frame_type =
-            FrameType::from_byte(frame_type).ok_or(bad("frame type", frame_type.into()))?;
-        if flags & !(HAS_CRC | HAS_LAYER) != 0 {
-            return Err(bad("flags of an access unit", flags.into()));
-        }
-        if qp > MAX_QP {
-            return Err(bad("QP", qp.into()));
-        }
-        let [first, second] = references;
-        if (frame_type == FrameType::Key) != (first == 0) || (first == 0 && second != 0) {
-            return Err(bad(
-                "reference",
-                u64::from(first as u8) << 8 | u64::from(second as u8),
-            ));
-        }
-        let picture_crc = (flags & HAS_CRC != 0).then_some(picture_crc);
-        let (head, layer_index) = layer.unzip();
-        let info = UnitInfo {
-            frame_type,
-            number,
-            references,
-            qp,
-            picture_crc,
-            layer: match head {
-                Some(head) => Some(head.check(frame_type)?),
-                None => None,
-            },
-        };
+        let info = head.check()?;
+        let [mut index, mut of_layer] = index.map(|i| Reader::new(i, "slice index"));
         let mut next = |index: &mut Reader<'_>| -> Result<_> {
-            let (length, crc) = (index.u32()? as usize, index.u32()?);
+            let (length, crc) = head.entry(index)?;
+            let length = length as usize;
             let data = r.take(length.min(r.rest().len()))?;
             Ok((data, (data.len() == length).then_some(crc)))
         };
@@ -262,18 +290,18 @@ impl<'a> AccessUnit<'a> {
             mut slices,
             mut layer,
         } = lists;
-        slices.reserve_exact(count);
-        for _ in 0..count {
+        slices.reserve_exact(head.count);
+        for _ in 0..head.count {
             let (data, crc) = next(&mut index)?;
             slices.push(Slice {
                 data,
-                intact: crc == Some(crc32fast::hash(data)),
+                intact: crc.is_some_and(|crc| crc.matches(data)),
             });
         }
-        if let Some(mut index) = layer_index {
-            layer.reserve_exact(count);
-            for _ in 0..count {
-                let (data, crc) = next(&mut index)?;
+        if info.layer.is_some() {
+            layer.reserve_exact(head.count);
+            for _ in 0..head.count {
+                let (data, crc) = next(&mut of_layer)?;
                 layer.push(LayerSlice { data, crc });
             }
         }
@@ -319,12 +347,151 @@ impl Lists<'_> {
     }
 }
 
+/// A unit's head as it stands there.
+struct Head {
+    compact: bool,
+    frame_type: u8,
+    qp: u8,
+    flags: u8,
+    number: u32,
+    references: [i8; 2],
+    count: usize,
+    picture_crc: u32,
+    layer: Option<LayerHead>,
+}
+
 /// The layer's head as it stands there.
 struct LayerHead {
     near: u8,
     flags: u8,
     reserved: u16,
     crc: u32,
+}
+
+fn bad(what: &'static str, value: u64) -> CodecError {
+    CodecError::Field { what, value }
+}
+
+fn count(n: u32) -> Result<usize> {
+    match n as usize {
+        n @ 1..=MAX_SLICES => Ok(n),
+        n => Err(bad("number of slices", n as u64)),
+    }
+}
+
+impl Head {
+    /// Reads all up to the CRC; and the index of slices, and that of the layer's.
+    fn read<'a>(r: &mut Reader<'a>) -> Result<(Self, [&'a [u8]; 2])> {
+        let [mark, frame_type, qp, flags] = r.array()?;
+        if mark != MARK {
+            return Err(bad("first byte of an access unit", mark.into()));
+        }
+        let number = r.u32()?;
+        let references = r.array::<2>()?.map(|b| b as i8);
+        let count = count(r.u16()?.into())?;
+        let picture_crc = r.u32()?;
+        debug_assert_eq!(r.taken().len(), FIXED);
+        let index = r.take(8 * count)?;
+        let (layer, of_layer) = match flags & HAS_LAYER {
+            0 => (None, &[][..]),
+            _ => (Some(LayerHead::read(r)?), r.take(8 * count)?),
+        };
+        let head = Self {
+            compact: false,
+            frame_type,
+            qp,
+            flags,
+            number,
+            references,
+            count,
+            picture_crc,
+            layer,
+        };
+        Ok((head, [index, of_layer]))
+    }
+
+    /// As [`Self::read`], of a compact unit.
+    fn read_compact<'a>(r: &mut Reader<'a>) -> Result<(Self, [&'a [u8]; 2])> {
+        let [_, kind, qp] = r.array()?;
+        let (frame_type, flags) = (kind & 3, kind >> 2);
+        let number = r.varint()?;
+        let mut references = [0; 2];
+        if frame_type != FrameType::Key as u8 {
+            references[0] = r.u8()? as i8;
+        }
+        if flags & HAS_SECOND != 0 {
+            references[1] = r.u8()? as i8;
+        }
+        let count = count(r.varint()?)?;
+        let picture_crc = if flags & HAS_CRC != 0 { r.u32()? } else { 0 };
+        let layer = match flags & HAS_LAYER {
+            0 => None,
+            _ => Some(LayerHead::read_compact(r)?),
+        };
+        let head = Self {
+            compact: true,
+            frame_type,
+            qp,
+            flags,
+            number,
+            references,
+            count,
+            picture_crc,
+            layer,
+        };
+        let mut index = |n: usize| {
+            let mut at = r.clone();
+            let entries = (0..n).try_for_each(|_| head.entry(&mut at).map(|_| ()));
+            entries.and_then(|()| r.take(r.rest().len() - at.rest().len()))
+        };
+        let of_layer = if head.layer.is_some() { count } else { 0 };
+        let index = [index(count)?, index(of_layer)?];
+        Ok((head, index))
+    }
+
+    /// The next entry of the index: the length of a slice, and its CRC.
+    fn entry(&self, index: &mut Reader<'_>) -> Result<(u32, SliceCrc)> {
+        let (length, mask) = match self.compact {
+            true => (index.varint()?, COMPACT_CRC),
+            false => (index.u32()?, u32::MAX),
+        };
+        let value = match (self.compact, length) {
+            (true, 0) => 0,
+            (true, _) => index.u16()?.into(),
+            (false, _) => index.u32()?,
+        };
+        Ok((length, SliceCrc { value, mask }))
+    }
+
+    /// What it says, if that can be.
+    fn check(&self) -> Result<UnitInfo> {
+        let frame_type = FrameType::from_byte(self.frame_type)
+            .ok_or(bad("frame type", self.frame_type.into()))?;
+        let known = HAS_CRC | HAS_LAYER | if self.compact { HAS_SECOND } else { 0 };
+        if self.flags & !known != 0 {
+            return Err(bad("flags of an access unit", self.flags.into()));
+        }
+        if self.qp > MAX_QP {
+            return Err(bad("QP", self.qp.into()));
+        }
+        let [first, second] = self.references;
+        if (frame_type == FrameType::Key) != (first == 0) || (first == 0 && second != 0) {
+            let both = u64::from(first as u8) << 8 | u64::from(second as u8);
+            return Err(bad("reference", both));
+        }
+        Ok(UnitInfo {
+            frame_type,
+            number: self.number,
+            references: self.references,
+            qp: self.qp,
+            picture_crc: (self.flags & HAS_CRC != 0).then_some(self.picture_crc),
+            layer: match &self.layer {
+                Some(head) => Some(head.check(frame_type)?),
+                None => None,
+            },
+            compact: self.compact,
+        })
+    }
 }
 
 impl LayerHead {
@@ -338,15 +505,24 @@ impl LayerHead {
         })
     }
 
+    fn read_compact(r: &mut Reader<'_>) -> Result<Self> {
+        let [near, flags] = r.array()?;
+        Ok(Self {
+            near,
+            flags,
+            reserved: 0,
+            crc: if flags & HAS_CRC != 0 { r.u32()? } else { 0 },
+        })
+    }
+
     fn check(&self, frame_type: FrameType) -> Result<LayerInfo> {
-        let bad = |what, value: u64| Err(CodecError::Field { what, value });
         if self.near > MAX_QP {
-            return bad("error that a layer allows", self.near.into());
+            return Err(bad("error that a layer allows", self.near.into()));
         }
         let refers = self.flags & REFERS != 0;
         let unknown = self.flags & !(HAS_CRC | REFERS) != 0 || self.reserved != 0;
         if unknown || (refers && frame_type == FrameType::Key) {
-            return bad("flags of a layer", self.flags.into());
+            return Err(bad("flags of a layer", self.flags.into()));
         }
         Ok(LayerInfo {
             near: self.near,
@@ -366,23 +542,23 @@ pub fn without_layer(unit: &[u8]) -> Result<Vec<u8>> {
     if parsed.info.layer.is_none() {
         return Ok(unit.to_vec());
     }
-    let count = parsed.slices.len();
-    let head = FIXED + 8 * count;
-    let after = head + LAYER_HEAD + 8 * count + 4;
-    let slices: usize = parsed.slices.iter().map(|s| s.data.len()).sum();
-    let parts = (unit.get(..head), unit.get(after..after + slices));
-    let (Some(head), Some(slices)) = parts else {
-        // A unit that was parsed has them.
-        return Err(CodecError::Truncated {
-            what: "access unit",
-            missing: 1,
-        });
+    let mut r = Reader::new(unit, "access unit");
+    let (head, [index, _]) = match parsed.info.compact {
+        true => Head::read_compact(&mut r)?,
+        false => Head::read(&mut r)?,
     };
-    let mut out = head.to_vec();
-    if let Some(flags) = out.get_mut(3) {
-        *flags &= !HAS_LAYER;
+    let info = UnitInfo {
+        layer: None,
+        ..parsed.info
+    };
+    let mut out = Vec::new();
+    // With CRCs as they stand there, so that what is damaged stays so.
+    match head.compact {
+        true => info.compact_start(head.count, &mut out),
+        false => info.start(head.count, &mut out),
     }
+    out.extend(index);
     out.extend(crc32fast::hash(&out).to_le_bytes());
-    out.extend(slices);
+    out.extend(parsed.slices.iter().flat_map(|s| s.data));
     Ok(out)
 }

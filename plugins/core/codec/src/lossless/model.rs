@@ -3,7 +3,7 @@
 use super::taps::{MAX_TAPS, MAX_WEIGHT, Taps};
 use crate::{
     CodecError, Result,
-    rans::{Decoder, Encoder, TableSet},
+    rans::{Decoder, Encoder, ReadSymbols, TableSet},
 };
 
 /// Levels of activity.

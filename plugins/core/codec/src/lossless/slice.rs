@@ -12,7 +12,7 @@ use super::{
 use crate::{
     CodecError, Format, Picture, Plane, Result,
     motion::{BLOCK, Field, Halves, Kernels, Reference, SearchConfig, compensate, search},
-    rans::{DecodeTable, Decoder, Encoder, TableSet, unzigzag, zigzag},
+    rans::{DecodeTable, Decoder, Encoder, ReadSymbols, TableSet, unzigzag, zigzag},
 };
 
 /// What encoder and decoder know of a slice.

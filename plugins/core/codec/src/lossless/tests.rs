@@ -6,7 +6,7 @@ use super::{
     solve::{Products, classify},
     taps::{Sources, Taps},
 };
-use crate::rans::{Decoder, Encoder, TableSet};
+use crate::rans::{Decoder, Encoder, ReadSymbols, TableSet};
 
 /// Residuals from a generator that does not depend on the samples.
 struct Noise(fastrand::Rng, Vec<usize>);

@@ -11,7 +11,7 @@ use crate::{
     CodecError, Picture, Plane, Result,
     motion::BLOCK,
     nets::{BAND_ROWS, HYPER},
-    rans::{Decoder, Encoder, TableSet, unzigzag, zigzag},
+    rans::{Encoder, ReadSymbols, TableSet, unzigzag, zigzag},
 };
 
 /// What a latent that is not zero is worth when copies are chosen, in 1/256 of the squared step. On
@@ -96,9 +96,22 @@ impl Copies {
         self.count = self.copied.len();
     }
 
+    /// Makes a macroblock, counted row by row, one that is copied.
+    pub(crate) fn add(&mut self, at: usize) {
+        if let Some(copied) = self.copied.get_mut(at) {
+            self.count += usize::from(!*copied);
+            *copied = true;
+        }
+    }
+
     /// Whether there is none.
     pub(crate) fn none(&self) -> bool {
         self.count == 0
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// Whether there is nothing else.
@@ -204,7 +217,7 @@ impl Copies {
     /// [`CodecError::Field`] if a run is longer than the slice: it is damaged.
     pub(crate) fn read(
         &mut self,
-        d: &mut Decoder<'_>,
+        d: &mut impl ReadSymbols,
         tables: &TableSet,
         size: [usize; 2],
     ) -> Result<()> {
@@ -312,6 +325,7 @@ fn squares(a: &[u16], b: &[u16], span: Range<usize>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rans::Decoder;
 
     fn copies(text: &str, columns: usize) -> Copies {
         let copied: Vec<bool> = text.chars().map(|c| c == '#').collect();

@@ -11,7 +11,8 @@ use std::{
 
 use super::{
     copies::{Copies, Copying},
-    slice::{Coder, Predicted, SliceJob, Workspace, kind_of, slice_format},
+    predict::{Predicted, slice_format},
+    slice::{Coder, SliceJob, Workspace, kind_of},
     stages::Stage,
 };
 use crate::{
@@ -196,6 +197,8 @@ pub(crate) struct FrameJob<'a> {
     pub(crate) vq: bool,
     /// Which macroblocks of predicted frames are copied; a decoder needs to know whether any are.
     pub(crate) copying: Copying,
+    /// Whether the stream is compact.
+    pub(crate) compact: bool,
     pub(crate) threads: usize,
 }
 
@@ -209,6 +212,7 @@ impl<'a> FrameJob<'a> {
             level: self.level,
             vq: self.vq,
             copying: self.copying,
+            compact: self.compact,
         }
     }
 

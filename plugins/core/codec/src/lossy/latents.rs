@@ -4,7 +4,7 @@ use super::copies::Copies;
 use crate::{
     CodecError, Result,
     nets::HYPER,
-    rans::{Decoder, Encoder, TableSet},
+    rans::{Encoder, ReadSymbols, TableSet},
 };
 
 /// The greatest magnitude of a hyper-latent.
@@ -56,7 +56,7 @@ pub(crate) fn write_hyper(
 /// # Errors
 /// [`CodecError::Field`] if one is out of range: the slice is damaged.
 pub(crate) fn read_hyper(
-    d: &mut Decoder<'_>,
+    d: &mut impl ReadSymbols,
     tables: &TableSet,
     scales: &[u8; HYPER],
     copies: &Copies,
@@ -95,7 +95,7 @@ pub(crate) fn write(out: &mut Encoder, tables: &TableSet, index: &[u8], mean: &[
 
 /// Decodes latents into `q`. What does not fit 16 bits is limited; only damage makes it so.
 pub(crate) fn read(
-    d: &mut Decoder<'_>,
+    d: &mut impl ReadSymbols,
     tables: &TableSet,
     index: &[u8],
     mean: &[i16],

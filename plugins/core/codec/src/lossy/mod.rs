@@ -7,7 +7,9 @@
 mod copies;
 mod elsewhere;
 mod latents;
+mod predict;
 mod rate;
+mod read;
 mod slice;
 mod stages;
 mod vq;
@@ -15,9 +17,10 @@ mod vq;
 pub use copies::Copying;
 pub(crate) use elsewhere::FrameJob;
 pub use elsewhere::{BytePlanes, FrameLatents, Synthesiser, check_synthesiser};
+pub(crate) use predict::{Predicted, predict};
 pub(crate) use rate::Control;
 pub use rate::Rate;
-pub(crate) use slice::{Coder, Predicted, predict};
+pub(crate) use slice::Coder;
 pub use stages::Stages;
 
 use std::sync::Arc;

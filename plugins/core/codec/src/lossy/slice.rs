@@ -6,20 +6,18 @@ use super::{
     copies::{self, Choice, Copies, Copying},
     elsewhere::Elsewhere,
     latents,
+    predict::{Predicted, cut, slice_format},
     stages::{Clock, Stage},
 };
 use crate::{
-    Format, Picture, Plane, Result,
-    motion::{
-        BLOCK, Field, FieldScratch, Halves, Kernels as MotionKernels, Reference, SearchConfig,
-        compensate, search_into,
-    },
+    Format, Picture, Result,
+    motion::{Field, FieldScratch, MotionTables, Symbols},
     nets::{
         AnalysisWorkspace, BAND_ROWS, DecoderNets, EncoderNets, HYPER, HyperAnalysisWorkspace,
         HyperWorkspace, Kernels, Kind, LatentInput, Latents, Level, Model, SynthesisWorkspace,
     },
     pool::Pool,
-    rans::{Decoder, Encoder, TableSet},
+    rans::{Encoder, TableSet},
 };
 
 /// Buffers for a slice, used again for the next one.
@@ -29,23 +27,24 @@ pub(super) struct Workspace {
     pub(super) synthesis: SynthesisWorkspace,
     analysis: AnalysisWorkspace,
     hyper_analysis: HyperAnalysisWorkspace,
-    z: Vec<i8>,
+    pub(super) z: Vec<i8>,
     pub(super) y: Vec<i32>,
     pub(super) q: Vec<i16>,
-    index: Vec<u8>,
-    mean: Vec<i16>,
+    pub(super) index: Vec<u8>,
+    pub(super) mean: Vec<i16>,
     pub(super) symbols: Encoder,
     pub(super) fields: FieldScratch,
+    pub(super) motion: Symbols,
     pub(super) copies: Copies,
     /// Of a group: latents before they are quantised, and after.
     wanted: Vec<i32>,
-    part: Vec<i16>,
+    pub(super) part: Vec<i16>,
     /// Of the profile `vq`.
     pub(super) latents: Latents,
 }
 
 /// A group of latents of a band.
-struct Part {
+pub(super) struct Part {
     /// Where the band's latents are among those of the slice.
     band: Range<usize>,
     /// The group's channels.
@@ -81,6 +80,11 @@ impl Pools {
         picture
     }
 
+    /// A field of whatever.
+    pub(super) fn field(&self) -> Field {
+        self.fields.take().unwrap_or_default()
+    }
+
     /// Bytes for a slice.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.bytes.take().unwrap_or_default()
@@ -114,128 +118,6 @@ impl Default for Coder {
     }
 }
 
-/// What a slice is predicted from.
-#[derive(Debug, Clone)]
-pub(crate) struct Predicted {
-    pub(crate) field: Field,
-    /// The slice's rows as a picture.
-    pub(crate) picture: Picture,
-    /// Sums of absolute differences, of luma and its prediction, and of luma and its mean in blocks
-    /// of 16x16.
-    pub(crate) costs: [u64; 2],
-}
-
-/// The format of a slice of `rows` as a picture of its own.
-pub(crate) fn slice_format(format: Format, rows: &Range<usize>) -> Format {
-    Format {
-        height: rows.len() as u32,
-        ..format
-    }
-}
-
-/// The rows of a slice as a picture of their own.
-pub(crate) fn cut(picture: &Picture, rows: &Range<usize>, pools: &Pools) -> Picture {
-    let format = slice_format(picture.format, rows);
-    let mut out = pools.grey(format);
-    for (p, (to, plane)) in out.planes.iter_mut().zip(&picture.planes).enumerate() {
-        let top = top_of(format, p, rows);
-        let samples = plane
-            .samples
-            .get(top * to.width..(top + to.height) * to.width);
-        if let Some(samples) = samples.filter(|s| s.len() == to.samples.len()) {
-            to.samples.copy_from_slice(samples);
-        }
-    }
-    out
-}
-
-/// First row of a slice in plane `p`.
-fn top_of(format: Format, p: usize, rows: &Range<usize>) -> usize {
-    let (_, down) = format.chroma.shifts();
-    rows.start >> if p == 0 { 0 } else { down }
-}
-
-/// The prediction of a slice by vectors.
-pub(super) fn compensated(
-    format: Format,
-    rows: &Range<usize>,
-    field: &Field,
-    from: &Reference,
-    pools: &Pools,
-) -> Picture {
-    let kernels = MotionKernels::best();
-    let mut out = pools.grey(slice_format(format, rows));
-    for (p, (plane, from)) in out.planes.iter_mut().zip(&from.planes).enumerate() {
-        let shifts = if p == 0 {
-            (0, 0)
-        } else {
-            format.chroma.shifts()
-        };
-        let (width, height) = (plane.width, plane.height);
-        let put = |x: usize, y: usize, row: &[u16]| {
-            if y < height {
-                let at = y * width + x;
-                if let Some(to) = plane.samples.get_mut(at..at + row.len()) {
-                    to.copy_from_slice(row);
-                }
-            }
-        };
-        compensate(&kernels, from, field, rows.start, shifts, format.max(), put);
-    }
-    out
-}
-
-/// Finds the vectors of a slice, and what they predict.
-pub(crate) fn predict(
-    picture: &Picture,
-    rows: &Range<usize>,
-    (reference, halves): (&Reference, &Halves),
-    config: &SearchConfig,
-    hint: Option<&Field>,
-    pools: &Pools,
-) -> Option<Predicted> {
-    let luma = picture.planes.first()?;
-    let kernels = MotionKernels::best();
-    let mut field = pools.fields.take().unwrap_or_default();
-    let range = rows.clone();
-    search_into(&kernels, luma, halves, range, config, hint, &mut field);
-    let predicted = compensated(picture.format, rows, &field, reference, pools);
-    let costs = costs(luma, rows, predicted.planes.first()?);
-    Some(Predicted {
-        field,
-        picture: predicted,
-        costs,
-    })
-}
-
-/// Absolute differences of luma rows from their prediction, and from the means of their blocks.
-fn costs(luma: &Plane, rows: &Range<usize>, predicted: &Plane) -> [u64; 2] {
-    let mut out = [0u64; 2];
-    for y in rows.clone() {
-        let row = luma.row(y);
-        let other = predicted.row(y - rows.start);
-        let differences = row
-            .iter()
-            .zip(other)
-            .map(|(a, b)| u64::from(a.abs_diff(*b)));
-        out[0] += differences.sum::<u64>();
-    }
-    for top in rows.clone().step_by(BLOCK) {
-        let height = BLOCK.min(rows.end - top);
-        for left in (0..luma.width).step_by(BLOCK) {
-            let block = (top..top + height).flat_map(|y| {
-                let row = luma.row(y);
-                &row[left..row.len().min(left + BLOCK)]
-            });
-            let count = (height * BLOCK.min(luma.width - left)) as u64;
-            let sum: u64 = block.clone().map(|&v| u64::from(v)).sum();
-            let mean = (sum / count) as u16;
-            out[1] += block.map(|v| u64::from(v.abs_diff(mean))).sum::<u64>();
-        }
-    }
-    out
-}
-
 /// What encoder and decoder know of a slice.
 #[derive(Debug, Clone)]
 pub(crate) struct SliceJob<'a> {
@@ -247,10 +129,12 @@ pub(crate) struct SliceJob<'a> {
     pub(crate) vq: bool,
     /// Which macroblocks of predicted frames are copied; a decoder needs to know whether any are.
     pub(crate) copying: Copying,
+    /// Whether the stream is compact.
+    pub(crate) compact: bool,
 }
 
-/// A coded slice without a symbol: states at their start.
-const NO_SYMBOLS: [u8; 16] = [0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0];
+/// A slice of fewer bytes has one rANS state, in a compact stream.
+const SMALL: usize = 1024;
 
 /// The networks of frames that are predicted, or not.
 pub(super) fn kind_of(predicted: bool) -> Kind {
@@ -287,13 +171,32 @@ impl SliceJob<'_> {
         }
     }
 
+    /// Codes symbols, those from `first` on with `others`: a slice's bytes.
+    pub(super) fn finish(
+        &self,
+        symbols: &mut Encoder,
+        first: usize,
+        others: &TableSet,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        if !self.compact {
+            return symbols.finish_both_into(TableSet::laplace(), first, others, bytes);
+        }
+        let tables = MotionTables::shipped().set();
+        symbols.finish_both_into(tables, first, others, bytes)?;
+        match bytes.len() < SMALL {
+            true => symbols.finish_small_into(tables, first, others, bytes),
+            false => Ok(()),
+        }
+    }
+
     /// Rows and columns of latents.
     pub(super) fn latents(&self) -> [usize; 2] {
         [self.rows.len(), self.format.width as usize].map(|n| n.div_ceil(16))
     }
 
     /// Rows and columns of hyper-latents.
-    fn hyper(&self) -> [usize; 2] {
+    pub(super) fn hyper(&self) -> [usize; 2] {
         self.latents().map(|n| n.div_ceil(BAND_ROWS))
     }
 }
@@ -387,9 +290,22 @@ impl Coder {
         w.symbols.clear();
         let copied = w.copies.all() && predicted.is_some_and(|p| p.field.is_still());
         if let Some(p) = predicted {
-            p.field.write_with(&mut w.symbols, tables, &mut w.fields);
-            if job.copying.is_used() {
-                w.copies.write(&mut w.symbols, tables);
+            let Workspace {
+                symbols,
+                copies,
+                fields,
+                motion,
+                ..
+            } = w;
+            if job.compact {
+                let copied = |at| copies.is_copied(at);
+                p.field
+                    .write_compact(symbols, job.level.get(), copied, motion);
+            } else {
+                p.field.write_with(symbols, tables, fields);
+                if job.copying.is_used() {
+                    copies.write(symbols, tables);
+                }
             }
         }
         let mut bytes = match job.vq {
@@ -412,6 +328,7 @@ impl Coder {
     ) -> Result<Vec<u8>> {
         let tables = TableSet::laplace();
         let nets = job.model.decoder(kind_of(predicted))?;
+        let first = w.symbols.len();
         w.copies.clear_hyper(&mut w.z);
         let scales = nets.hyper_indices(job.level);
         latents::write_hyper(&mut w.symbols, tables, scales, &w.copies, &w.z);
@@ -429,7 +346,7 @@ impl Coder {
             latents::write(&mut w.symbols, tables, &w.index, &w.mean, &w.part);
         })?;
         let mut bytes = self.pools.bytes();
-        w.symbols.finish_into(tables, &mut bytes)?;
+        job.finish(&mut w.symbols, first, tables, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -472,7 +389,7 @@ impl Coder {
 
     /// Goes through all groups of latents in the order of coding. `code` finds in `w` how a group's
     /// latents are spread, and leaves them in `w.part`; all of them end up in `w.q`.
-    fn groups(
+    pub(super) fn groups(
         &self,
         job: &SliceJob<'_>,
         nets: &DecoderNets,
@@ -520,7 +437,7 @@ impl Coder {
     }
 
     /// The slice's picture from the latents in `w`.
-    fn synthesise(
+    pub(super) fn synthesise(
         &self,
         job: &SliceJob<'_>,
         nets: &DecoderNets,
@@ -540,83 +457,5 @@ impl Coder {
             Ok(())
         })?;
         Ok(out)
-    }
-
-    /// Decodes a slice: its rows, and which luma rows of the reference they depend on.
-    ///
-    /// # Errors
-    /// Whatever shows that the bytes are damaged.
-    pub(crate) fn decode(
-        &self,
-        job: &SliceJob<'_>,
-        bytes: &[u8],
-        reference: Option<&Reference>,
-    ) -> Result<(Picture, Option<Range<usize>>)> {
-        let nets = job.model.decoder(kind_of(reference.is_some()))?;
-        self.with(|w| {
-            let (prediction, looked_at) = self.read(job, nets, bytes, reference, w)?;
-            let picture = self.synthesise(job, nets, prediction.as_ref(), w);
-            if let Some(prediction) = prediction {
-                self.pools.give_picture(prediction);
-            }
-            Ok((picture?, looked_at))
-        })
-    }
-
-    /// Decodes a slice up to its latents, which it leaves in `w`: what it is predicted from, and
-    /// which luma rows of the reference that depends on.
-    ///
-    /// # Errors
-    /// Whatever shows that the bytes are damaged.
-    pub(super) fn read(
-        &self,
-        job: &SliceJob<'_>,
-        nets: &DecoderNets,
-        bytes: &[u8],
-        reference: Option<&Reference>,
-        w: &mut Workspace,
-    ) -> Result<(Option<Picture>, Option<Range<usize>>)> {
-        let tables = TableSet::laplace();
-        // No bytes stand for a slice that is copied from the same place.
-        let copied = bytes.is_empty() && reference.is_some() && job.copying.is_used();
-        let mut d = Decoder::new(if copied { &NO_SYMBOLS } else { bytes })?;
-        let (mut prediction, mut looked_at) = (None, None);
-        w.copies.reset(job.latents());
-        if let Some(reference) = reference {
-            let (width, height) = (job.format.width as usize, job.format.height as usize);
-            let mut field = self.pools.fields.take().unwrap_or_default();
-            self.timed(Stage::Entropy, || {
-                if copied {
-                    field.reset(width, job.rows.len());
-                    w.copies.fill(job.latents());
-                    return Ok(());
-                }
-                field.read_into(&mut d, tables, width, job.rows.len())?;
-                match job.copying.is_used() {
-                    true => w.copies.read(&mut d, tables, job.latents()),
-                    false => Ok(()),
-                }
-            })?;
-            looked_at = Some(field.rows_reached(job.rows.clone(), height));
-            let pools = &self.pools;
-            prediction = Some(self.timed(Stage::Motion, || {
-                compensated(job.format, &job.rows, &field, reference, pools)
-            }));
-            self.pools.give_field(field);
-        }
-        self.timed(Stage::Entropy, || {
-            if job.vq {
-                return self.read_vq(job, &mut d, nets, prediction.is_some(), w);
-            }
-            let [z_rows, z_columns] = job.hyper();
-            w.z.resize(z_rows * z_columns * HYPER, 0);
-            let scales = nets.hyper_indices(job.level);
-            latents::read_hyper(&mut d, tables, scales, &w.copies, &mut w.z)?;
-            self.groups(job, nets, w, |w, _| {
-                latents::read(&mut d, tables, &w.index, &w.mean, &mut w.part);
-            })?;
-            d.finish()
-        })?;
-        Ok((prediction, looked_at))
     }
 }

@@ -4,7 +4,7 @@ use super::slice::{Coder, SliceJob, Workspace, kind_of};
 use crate::{
     Result,
     nets::{Codebooks, DecoderNets, Kernels, MAX_PART, Part},
-    rans::{Decoder, Encoder, TableSet},
+    rans::{Encoder, ReadSymbols},
 };
 
 /// Latents before they are coded are in 1/64, steps in 1/16 and code vectors in 1/32 of a step.
@@ -44,8 +44,7 @@ impl Coder {
             choose(&self.kernels, codebooks, part, wanted, symbols, sum)
         });
         let mut bytes = self.pools().bytes();
-        let (tables, others) = (TableSet::laplace(), codebooks.tables());
-        symbols.finish_both_into(tables, first, others, &mut bytes)?;
+        job.finish(symbols, first, codebooks.tables(), &mut bytes)?;
         Ok(bytes)
     }
 
@@ -56,7 +55,7 @@ impl Coder {
     pub(super) fn read_vq(
         &self,
         job: &SliceJob<'_>,
-        d: &mut Decoder<'_>,
+        d: &mut impl ReadSymbols,
         nets: &DecoderNets,
         predicted: bool,
         w: &mut Workspace,

@@ -7,12 +7,15 @@
 //!
 //! All arithmetic is on integers: every machine predicts the same.
 
+mod coding;
 mod compensate;
 mod halves;
 mod reference;
 mod search;
 mod vectors;
 
+pub(crate) use coding::Symbols;
+pub use coding::{MOTION_TABLES, MotionTables, motion_symbols};
 pub use compensate::{Kernels, compensate, compensate_block};
 pub use halves::Halves;
 pub use reference::{PADDING, PaddedPlane, Reference};

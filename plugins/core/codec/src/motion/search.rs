@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, BlockMode, Field, Halves, Kernels, MAX_VECTOR, Vector, compensate::Block};
+use super::{
+    BLOCK, BlockMode, Field, Halves, Kernels, MAX_VECTOR, Vector,
+    coding::{HALVES, Part, Rates},
+    compensate::Block,
+};
 use crate::Plane;
 
 /// What the search may spend.
@@ -14,6 +18,8 @@ pub struct SearchConfig {
     pub lambda: u32,
     /// Whether macroblocks may be split.
     pub split: bool,
+    /// The level whose tables the vectors will be coded with, in a compact stream.
+    pub compact: Option<u8>,
 }
 
 impl Default for SearchConfig {
@@ -22,6 +28,7 @@ impl Default for SearchConfig {
             steps: 16,
             lambda: 4,
             split: true,
+            compact: None,
         }
     }
 }
@@ -36,6 +43,8 @@ struct Job<'a> {
     y: usize,
     size: usize,
     predicted: Vector,
+    /// Of a compact stream.
+    rates: Option<Rates>,
 }
 
 /// Vectors that a search begins at, at most.
@@ -44,11 +53,63 @@ const MAX_STARTS: usize = 8;
 impl Job<'_> {
     fn cost(&self, v: Vector) -> u32 {
         let cost = |a: i16, b: i16| 2 * (16 - a.abs_diff(b).leading_zeros()) + 1;
-        let rate = cost(v.x, self.predicted.x) + cost(v.y, self.predicted.y);
+        let price = match &self.rates {
+            Some(rates) => self.price(rates.vector(v)),
+            None => {
+                let rate = cost(v.x, self.predicted.x) + cost(v.y, self.predicted.y);
+                self.config.lambda * rate
+            }
+        };
         let at = (self.x, self.y);
         self.reference
             .sad(self.kernels, &self.wanted, at, self.size, v)
-            + self.config.lambda * rate
+            + price
+    }
+
+    /// What 1/256 bits are worth.
+    fn price(&self, rate: u32) -> u32 {
+        (u64::from(self.config.lambda) * u64::from(rate) >> 8) as u32
+    }
+
+    /// What a macroblock of two parts costs, and its vectors: of each part the best of those that
+    /// were found for the whole and for its quarters. Leaves them in `field`.
+    fn halve(
+        &mut self,
+        field: &mut Field,
+        (plane, (left, top), (bx, by)): (&Plane, (usize, usize), (usize, usize)),
+        rates: &Rates,
+        parts: [Part; 2],
+        (whole, quarters): (Vector, [Vector; 4]),
+    ) -> (u32, [Vector; 4]) {
+        let (mut vectors, mut sum) = ([whole; 4], 0);
+        for part in parts {
+            let (x, y) = (part.at % 2, part.at / 2);
+            let rates = rates.of_part(field, 2 * bx + x, 2 * by + y, part);
+            let mut best = (u32::MAX, whole);
+            let own = part
+                .blocks()
+                .map(|(dx, dy)| quarters[2 * (y + dy) + x + dx]);
+            for v in own.chain([whole, rates.predicted()]) {
+                if v == best.1 && best.0 < u32::MAX {
+                    continue;
+                }
+                let mut cost = self.price(rates.vector(v));
+                for (dx, dy) in part.blocks() {
+                    let at = (left + 8 * (x + dx), top + 8 * (y + dy));
+                    let wanted = cut(plane, at.0, at.1, BLOCK / 2);
+                    cost += self.reference.sad(self.kernels, &wanted, at, BLOCK / 2, v);
+                }
+                if cost < best.0 {
+                    best = (cost, v);
+                }
+            }
+            sum += best.0;
+            for (dx, dy) in part.blocks() {
+                vectors[2 * (y + dy) + x + dx] = best.1;
+            }
+            field.set(bx, by, BlockMode::Split, vectors);
+        }
+        (sum + self.price(rates.split(vectors)), vectors)
     }
 
     /// Moves `best` along `pattern` (in units of `unit` quarters) while that helps.
@@ -167,6 +228,11 @@ pub(crate) fn search_into(
     for by in 0..field.rows {
         for bx in 0..field.columns {
             let (x, y) = (bx * BLOCK, top + by * BLOCK);
+            let rates = config.compact.map(|level| Rates::of(field, bx, by, level));
+            let predicted = match &rates {
+                Some(rates) => rates.predicted(),
+                None => field.predict(2 * bx, 2 * by, 2),
+            };
             let mut job = Job {
                 kernels,
                 reference,
@@ -175,7 +241,8 @@ pub(crate) fn search_into(
                 x,
                 y,
                 size: BLOCK,
-                predicted: field.predict(2 * bx, 2 * by, 2),
+                predicted,
+                rates,
             };
             let at = |f: &Field, dx: isize, dy: isize| {
                 f.vector(
@@ -203,16 +270,35 @@ pub(crate) fn search_into(
             if !config.split || cost < 64 {
                 continue;
             }
-            let (mut vectors, mut sum) = ([v; 4], config.lambda * 6);
+            let (mut vectors, mut sum) = ([v; 4], 0);
             job.size = BLOCK / 2;
             for i in 0..4 {
                 (job.x, job.y) = (x + i % 2 * 8, y + i / 2 * 8);
                 job.wanted = cut(plane, job.x, job.y, 8);
-                job.predicted = field.predict(2 * bx + i % 2, 2 * by + i / 2, 1);
+                let (x, y) = (2 * bx + i % 2, 2 * by + i / 2);
+                job.rates = rates.map(|rates| rates.of_quarter(field, x, y));
+                job.predicted = match &job.rates {
+                    Some(rates) => rates.predicted(),
+                    None => field.predict(x, y, 1),
+                };
                 let (c, found) = job.run(&[job.predicted, v]);
                 vectors[i] = found;
                 sum += c;
                 field.set(bx, by, BlockMode::Split, vectors);
+            }
+            match rates {
+                None => sum += config.lambda * 6,
+                Some(rates) => {
+                    sum += job.price(rates.split(vectors));
+                    let place = (plane, (x, y), (bx, by));
+                    for parts in HALVES {
+                        let found = job.halve(field, place, &rates, parts, (v, vectors));
+                        if found.0 < sum {
+                            (sum, vectors) = found;
+                        }
+                    }
+                    field.set(bx, by, BlockMode::Split, vectors);
+                }
             }
             if sum >= cost || vectors == [v; 4] {
                 field.set(bx, by, one, [v; 4]);

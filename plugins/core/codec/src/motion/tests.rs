@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     Format, Picture, Plane,
     bitstream::Chroma,
-    rans::{Decoder, Encoder, TableSet},
+    rans::{Decoder, Encoder, ReadSymbols, TableSet},
 };
 
 fn noise(width: usize, height: usize, max: u16, seed: u64) -> Plane {

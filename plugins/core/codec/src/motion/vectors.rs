@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::BLOCK;
 use crate::{
     CodecError, Result,
-    rans::{Decoder, Encoder, TableSet},
+    rans::{DecodeTable, Encoder, ReadSymbols, TableSet},
 };
 
 /// The greatest magnitude of a component in quarter samples.
@@ -113,28 +113,40 @@ impl Field {
         }
     }
 
-    /// The predicted vector of a block of `size` 8x8 blocks (1 or 2) at the 8x8 block (`x`, `y`):
-    /// the median of those to the left, above, and above to the right (else above to the left).
-    /// Blocks outside of the slice, or coded later, count as zero.
-    pub fn predict(&self, x: usize, y: usize, size: usize) -> Vector {
+    /// Vectors to the left of a block of `size` 8x8 blocks (1 or 2) at the 8x8 block (`x`, `y`), above
+    /// it, and above to the right (else above to the left), where they are known.
+    pub(crate) fn around(&self, x: usize, y: usize, size: usize) -> [Option<Vector>; 3] {
         let get = |x: Option<usize>, y: Option<usize>| self.vector(x?, y?);
         let (left, up) = (x.checked_sub(1), y.checked_sub(1));
         let a = get(left, Some(y));
         let b = get(Some(x), up);
-        // Inside a macroblock the lower right block has nothing coded to its upper right.
-        let hidden = size == 1 && x % 2 == 1 && y % 2 == 1;
+        // Inside a macroblock what is below and reaches its right edge has nothing coded to its upper
+        // right.
+        let hidden = y % 2 == 1 && (x + size).is_multiple_of(2);
         let c = if hidden {
             None
         } else {
             get(Some(x + size), up)
         }
         .or_else(|| get(left, up));
-        let [a, b, c] = [a, b, c].map(Option::unwrap_or_default);
+        [a, b, c]
+    }
+
+    /// The predicted vector of a block of `size` 8x8 blocks (1 or 2) at the 8x8 block (`x`, `y`):
+    /// the median of those to the left, above, and above to the right (else above to the left).
+    /// Blocks outside of the slice, or coded later, count as zero.
+    pub fn predict(&self, x: usize, y: usize, size: usize) -> Vector {
+        let [a, b, c] = self.around(x, y, size).map(Option::unwrap_or_default);
         let median = |a: i16, b: i16, c: i16| a.min(b).max(a.max(b).min(c));
         Vector {
             x: median(a.x, b.x, c.x),
             y: median(a.y, b.y, c.y),
         }
+    }
+
+    /// Sets the vector of the 8x8 block (`x`, `y`).
+    pub(crate) fn set_block(&mut self, x: usize, y: usize, v: Vector) {
+        self.set_one(2 * self.columns * y + x, v);
     }
 
     /// Makes it a field without motion for `width` x `height` luma samples, in the memory that is
@@ -225,7 +237,7 @@ impl Field {
     /// # Errors
     /// [`CodecError::Field`] for a mode that does not exist or a vector beyond [`MAX_VECTOR`].
     pub fn read(
-        d: &mut Decoder<'_>,
+        d: &mut impl ReadSymbols,
         tables: &TableSet,
         width: usize,
         height: usize,
@@ -238,7 +250,7 @@ impl Field {
     /// As [`Self::read`], in the memory that is there.
     pub(crate) fn read_into(
         &mut self,
-        d: &mut Decoder<'_>,
+        d: &mut impl ReadSymbols,
         tables: &TableSet,
         width: usize,
         height: usize,
@@ -247,23 +259,6 @@ impl Field {
         field.reset(width, height);
         let mode_table = d.get_choice(tables)?;
         let table = d.get_choice(tables)?;
-        let vector = |d: &mut Decoder<'_>, p: Vector| -> Result<Vector> {
-            let mut part = |p: i16| {
-                let v = d.get_signed(tables, table).saturating_add(p.into());
-                if v.unsigned_abs() > MAX_VECTOR.unsigned_abs().into() {
-                    let value = v.unsigned_abs().into();
-                    return Err(CodecError::Field {
-                        what: "motion vector",
-                        value,
-                    });
-                }
-                Ok(v as i16)
-            };
-            Ok(Vector {
-                x: part(p.x)?,
-                y: part(p.y)?,
-            })
-        };
         let row = 2 * field.columns;
         for by in 0..field.rows {
             for bx in 0..field.columns {
@@ -284,7 +279,7 @@ impl Field {
                     BlockMode::Skip | BlockMode::Inter => {
                         let p = field.predict(2 * bx, 2 * by, 2);
                         let v = if mode == BlockMode::Inter {
-                            vector(d, p)?
+                            read_vector(d, tables, table, p)?
                         } else {
                             p
                         };
@@ -294,7 +289,7 @@ impl Field {
                         field.set(bx, by, mode, [Vector::default(); 4]);
                         for i in 0..4 {
                             let (x, y) = (2 * bx + i % 2, 2 * by + i / 2);
-                            let v = vector(d, field.predict(x, y, 1))?;
+                            let v = read_vector(d, tables, table, field.predict(x, y, 1))?;
                             field.set_one(row * y + x, v);
                         }
                     }
@@ -304,6 +299,34 @@ impl Field {
         }
         Ok(())
     }
+}
+
+/// A component that was predicted to be `p` and differs from that.
+///
+/// # Errors
+/// [`CodecError::Field`] beyond [`MAX_VECTOR`].
+pub(super) fn component(difference: i32, p: i16) -> Result<i16> {
+    let v = difference.saturating_add(p.into());
+    if v.unsigned_abs() > MAX_VECTOR.unsigned_abs().into() {
+        return Err(CodecError::Field {
+            what: "motion vector",
+            value: v.unsigned_abs().into(),
+        });
+    }
+    Ok(v as i16)
+}
+
+fn read_vector(
+    d: &mut impl ReadSymbols,
+    tables: &TableSet,
+    table: &DecodeTable,
+    p: Vector,
+) -> Result<Vector> {
+    let mut part = |p| component(d.get_signed(tables, table), p);
+    Ok(Vector {
+        x: part(p.x)?,
+        y: part(p.y)?,
+    })
 }
 
 /// Scratch space of [`Field::write_with`].

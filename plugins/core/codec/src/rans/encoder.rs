@@ -51,6 +51,11 @@ impl Encoder {
         self.symbols.is_empty()
     }
 
+    /// Table and symbol of all that was added.
+    pub fn symbols(&self) -> impl Iterator<Item = (u8, u8)> {
+        self.symbols.iter().map(|s| ((s >> 8) as u8, *s as u8))
+    }
+
     /// Adds a symbol.
     #[inline]
     pub fn put(&mut self, table: u8, symbol: u8) {
@@ -142,6 +147,47 @@ impl Encoder {
         result
     }
 
+    /// As [`Self::finish_both_into`], in the form that
+    /// [`SmallDecoder`](super::SmallDecoder) reads: one state, an odd number of bytes, which no
+    /// other form has.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_small_into(
+        &self,
+        tables: &TableSet,
+        from: usize,
+        others: &TableSet,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let mut state = 0u32;
+        out.clear();
+        for (at, symbol) in self.symbols.iter().enumerate().rev() {
+            let set = if at < from { tables } else { others };
+            let (table, symbol) = ((symbol >> 8) as u8, *symbol as u8);
+            let e = set.encode_table(table)[usize::from(symbol)];
+            if e.frequency == 0 {
+                return Err(no_symbol(table));
+            }
+            while state >> (24 - PRECISION) >= u32::from(e.frequency) {
+                out.push(state as u8);
+                state >>= 8;
+            }
+            let (quotient, rest) = (
+                state / u32::from(e.frequency),
+                state % u32::from(e.frequency),
+            );
+            state = (quotient << PRECISION) + rest + u32::from(e.start);
+        }
+        while state > 0 || out.len() % 2 == 0 {
+            // The first zero of an even number stands in front.
+            out.push(state as u8);
+            state >>= 8;
+        }
+        out.reverse();
+        Ok(())
+    }
+
     /// `tables` gives those of the symbol at a position.
     #[inline(always)]
     fn code<'a>(
@@ -181,17 +227,20 @@ impl Encoder {
             let missing =
                 |(i, s): &(usize, &u16)| tables(*i).frequency((**s >> 8) as u8, **s as u8) == 0;
             let first = self.symbols.iter().enumerate().find(missing);
-            let table = first.map_or(0, |(_, s)| usize::from(s >> 8));
-            return Err(CodecError::Table {
-                table,
-                reason: "it does not have the symbol",
-            });
+            return Err(no_symbol(first.map_or(0, |(_, s)| (s >> 8) as u8)));
         }
         out.clear();
         out.reserve(4 * LANES + 2 * at);
         out.extend([a, b, c, d].iter().flat_map(|s| s.to_le_bytes()));
         out.extend(words.iter().take(at).rev().flat_map(|w| w.to_le_bytes()));
         Ok(())
+    }
+}
+
+fn no_symbol(table: u8) -> CodecError {
+    CodecError::Table {
+        table: table.into(),
+        reason: "it does not have the symbol",
     }
 }
 

@@ -8,7 +8,7 @@
 //! came from a file ([`TableSet::parse`]), so nothing here depends on floating point.
 //!
 //! ```
-//! use gstneural_codec::rans::{Decoder, Encoder, TableSet};
+//! use gstneural_codec::rans::{Decoder, Encoder, ReadSymbols, TableSet};
 //!
 //! let tables = TableSet::laplace();
 //! let mut encoder = Encoder::new();
@@ -32,8 +32,9 @@ mod encoder;
 mod scales;
 mod table;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, ReadSymbols, SmallDecoder};
 pub use encoder::Encoder;
+pub(crate) use table::cost;
 pub use table::{DecodeTable, TableSet};
 
 /// Bits of a probability: the frequencies of a table add up to 2^14.

@@ -222,7 +222,7 @@ impl TableSet {
 
 /// Cost of a symbol of this frequency in 1/256 bit, the same on every machine: the logarithm comes
 /// from repeated squaring.
-fn cost(frequency: u32) -> u32 {
+pub(crate) fn cost(frequency: u32) -> u32 {
     static COSTS: LazyLock<Vec<u16>> = LazyLock::new(|| {
         let log = |f: u32| {
             let whole = f.ilog2();

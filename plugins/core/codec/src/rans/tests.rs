@@ -105,6 +105,45 @@ fn symbols_come_back_at_their_ideal_cost() {
 }
 
 #[test]
+fn one_state_costs_less_than_four_bytes_more_than_the_symbols() {
+    for set in [TableSet::laplace(), TableSet::gaussian()] {
+        let mut rng = fastrand::Rng::with_seed(4);
+        for n in (0..40).chain([63, 1000, 20_000]) {
+            let (tables, symbols) = draw(set, n, &mut rng);
+            let mut encoder = Encoder::new();
+            for (&t, &s) in tables.iter().zip(&symbols) {
+                encoder.put(t, s);
+            }
+            let mut bytes = vec![9; 3];
+            encoder
+                .finish_small_into(set, n / 2, set, &mut bytes)
+                .unwrap();
+            assert_eq!(bytes.len() % 2, 1);
+            let mut decoder = SmallDecoder::new(&bytes);
+            let back: Vec<u8> = tables
+                .iter()
+                .map(|&t| decoder.get(set.decode_table(t)))
+                .collect();
+            assert!(back == symbols, "{n} symbols");
+            decoder.finish().unwrap();
+            let over = 8.0 * bytes.len() as f64 - ideal_bits(set, &tables, &symbols);
+            assert!(
+                over < 32.0 + 0.005 * 8.0 * bytes.len() as f64,
+                "{n}: {over} bits over"
+            );
+        }
+    }
+    let mut encoder = Encoder::new();
+    encoder.put(0, 255);
+    let set = TableSet::laplace();
+    assert!(
+        encoder
+            .finish_small_into(set, 0, set, &mut Vec::new())
+            .is_err()
+    );
+}
+
+#[test]
 fn costs_less_than_half_a_per_cent_more_than_constriction_with_the_same_tables() {
     let set = TableSet::gaussian();
     let (tables, symbols) = draw(set, 50_000, &mut fastrand::Rng::with_seed(2));
@@ -230,6 +269,28 @@ fn damage_is_noticed_and_harmless() {
         decoder.get_many(set, &tables, &mut back);
         unnoticed += usize::from(decoder.finish().is_ok());
     }
+    let mut encoder = Encoder::new();
+    for (&t, &s) in tables.iter().zip(&symbols) {
+        encoder.put(t, s);
+    }
+    let mut small = Vec::new();
+    encoder.finish_small_into(set, 0, set, &mut small).unwrap();
+    let mut unnoticed_small = 0;
+    for bit in 0..8 * small.len() {
+        let mut bad = small.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        let mut decoder = SmallDecoder::new(&bad);
+        tables.iter().for_each(|&t| {
+            decoder.get(set.decode_table(t));
+        });
+        unnoticed_small += usize::from(decoder.finish().is_ok());
+    }
+    // One state ends where it should by chance, now and then.
+    assert!(
+        unnoticed_small * 10 < 8 * small.len(),
+        "{unnoticed_small} of {} flips",
+        8 * small.len()
+    );
     // Two symbols can lead to the same state; the CRC around it is for those.
     assert!(
         unnoticed * 100 < 8 * bytes.len(),
