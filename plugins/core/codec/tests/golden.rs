@@ -234,8 +234,8 @@ const GOLDEN: [Golden; 20] = [
         references: 1,
         lossy: Some((25, false)),
         layer: None,
-        bytes: "52cff2c06cbcaa8d42606ce90bbce70fdf38262e7fb40f7e234eb59d14ab0287",
-        pictures: "c95c86cd479cffcf27b14b31612c741c7cc5bd03a4212f62d696f13e82e48d53",
+        bytes: "e076b09f761b6c3aabd1636804eaaa095b88b304c7f2c1f6fce658e2c425376e",
+        pictures: "a30931fe16e112f0ee5526bc2be6293d73869c57bbdf8ea5f4b23729f6c871a5",
     },
     Golden {
         name: "compact_inter_copies",
@@ -244,8 +244,8 @@ const GOLDEN: [Golden; 20] = [
         references: 1,
         lossy: Some((9, false)),
         layer: None,
-        bytes: "ba18c5db0fa79541eb5b7995a833a308e0755e1d85fe63c03f7e95d9f3e9b0f4",
-        pictures: "39a36d72550642355a84a0e9bcc6f2dbb4c089ff6b600418a9b2598713b54cf6",
+        bytes: "4e1fd1c3e4fddd2ea4df1dd0fbf44c3eeada2812643f1df9efe9539e62c069c0",
+        pictures: "bcd0e6482e6106094e0076c573880ef50dfb6c594168eaf24e11a6bec97c4dd7",
     },
     Golden {
         name: "compact_vq_copies_lossless",
@@ -254,7 +254,7 @@ const GOLDEN: [Golden; 20] = [
         references: 1,
         lossy: Some((18, false)),
         layer: Some((0, true)),
-        bytes: "abf75db553fdea2687ceb211dc56c24f3e386e039432906b737b9646ed9ff28a",
+        bytes: "7a8be40dafbdcd0c5173753b05b4d8d49d3a34db7fb2a6d534b716d905b615ce",
         pictures: "12390bc7015c986468d242593c3c23fa561aba45032ae3ea8e001a2cd2f68b94",
     },
 ];

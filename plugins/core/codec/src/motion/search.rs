@@ -47,6 +47,10 @@ struct Job<'a> {
     rates: Option<Rates>,
 }
 
+/// By how many bits' worth a split macroblock has to be better than one with one vector, in a compact
+/// stream: what is sharp at the edges of its parts costs latents. 0.6 % fewer bits than with 0 on
+/// native-size parts of the training clips, nearly all of it on one of the three.
+const SPLIT_MARGIN: u32 = 10;
 /// Vectors that a search begins at, at most.
 const MAX_STARTS: usize = 8;
 
@@ -298,6 +302,7 @@ pub(crate) fn search_into(
                         }
                     }
                     field.set(bx, by, BlockMode::Split, vectors);
+                    sum += config.lambda * SPLIT_MARGIN;
                 }
             }
             if sum >= cost || vectors == [v; 4] {
