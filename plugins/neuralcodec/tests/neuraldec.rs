@@ -3,6 +3,7 @@
 
 mod common;
 use common::*;
+use gstneural_codec::bitstream::{AccessUnit, FrameType, UnitInfo};
 
 /// Keyframes at 0, 6, 12 ...
 fn clip(frames: u32) -> Coded {
@@ -245,11 +246,13 @@ fn threads_change_nothing() {
 /// The unit as one that no other frame needs.
 fn droppable(unit: &gst::Buffer) -> gst::Buffer {
     with_bytes(unit, |bytes| {
-        bytes[1] = 2;
-        let slices = usize::from(u16::from_le_bytes([bytes[10], bytes[11]]));
-        let head = 16 + 8 * slices;
-        let crc = crc32fast::hash(&bytes[..head]);
-        bytes[head..head + 4].copy_from_slice(&crc.to_le_bytes());
+        let old = AccessUnit::parse(bytes).unwrap();
+        let info = UnitInfo {
+            frame_type: FrameType::Droppable,
+            ..old.info
+        };
+        let slices: Vec<&[u8]> = old.slices.iter().map(|s| s.data).collect();
+        *bytes = info.write(&slices).unwrap();
     })
 }
 

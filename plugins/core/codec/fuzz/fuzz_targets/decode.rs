@@ -41,6 +41,62 @@ fn seal(unit: &mut [u8]) {
     }
 }
 
+/// The varint at `at`, and where it ends.
+fn varint(unit: &[u8], at: usize) -> Option<(usize, usize)> {
+    let (mut value, mut end) = (0, at);
+    for shift in (0..35).step_by(7) {
+        let byte = *unit.get(end)?;
+        value |= usize::from(byte & 127) << shift;
+        end += 1;
+        if byte < 128 {
+            break;
+        }
+    }
+    Some((value, end))
+}
+
+/// As [`seal`], of a compact unit.
+fn seal_compact(unit: &mut [u8]) -> Option<()> {
+    let (kind, flags) = (unit.get(1)? & 3, unit.get(1)? >> 2);
+    let (_, mut at) = varint(unit, 3)?;
+    at += usize::from(kind != 0) + usize::from(flags & 4 != 0);
+    let (count, end) = varint(unit, at)?;
+    at = end + if flags & 1 != 0 { 4 } else { 0 };
+    let mut entries = count.min(1024);
+    if flags & 2 != 0 {
+        at += if unit.get(at + 1)? & 1 != 0 { 6 } else { 2 };
+        entries *= 2;
+    }
+    // Where lengths and CRCs stand, and where the head ends.
+    let mut index = Vec::new();
+    for _ in 0..entries {
+        let (length, end) = varint(unit, at)?;
+        index.push((at..end, length));
+        at = end + if length > 0 { 2 } else { 0 };
+    }
+    let head = at;
+    at += 4;
+    for (place, length) in index.into_iter().filter(|i| i.1 > 0) {
+        let rest = unit.len().saturating_sub(at);
+        if length > rest {
+            // As many bytes as there were.
+            for (i, to) in place.clone().enumerate() {
+                let more = if i + 1 < place.len() { 128 } else { 0 };
+                *unit.get_mut(to)? = (rest >> (7 * i) & 127) as u8 | more;
+            }
+        }
+        let end = at + length.min(rest);
+        let crc = crc32fast::hash(unit.get(at..end)?) as u16;
+        if rest > 0 {
+            unit.get_mut(place.end..place.end + 2)?.copy_from_slice(&crc.to_le_bytes());
+        }
+        at = end;
+    }
+    let sum = crc32fast::hash(unit.get(..head)?).to_le_bytes();
+    unit.get_mut(head..head + 4)?.copy_from_slice(&sum);
+    Some(())
+}
+
 fuzz_target!(|data: &[u8]| {
     let Some((head, mut rest)) = data.split_at_checked(HEADER_BYTES) else { return };
     let mut head = head.to_vec();
@@ -57,7 +113,10 @@ fuzz_target!(|data: &[u8]| {
         let length = usize::from(u16::from_le_bytes(*length) & 0x7fff).min(tail.len());
         let (unit, tail) = tail.split_at(length);
         let mut unit = unit.to_vec();
-        seal(&mut unit);
+        match unit.first() {
+            Some(0xA6) => drop(seal_compact(&mut unit)),
+            _ => seal(&mut unit),
+        }
         let _ = decoder.decode(&unit);
         rest = tail;
     }
