@@ -244,8 +244,8 @@ const GOLDEN: [Golden; 20] = [
         references: 1,
         lossy: Some((9, false)),
         layer: None,
-        bytes: "4e1fd1c3e4fddd2ea4df1dd0fbf44c3eeada2812643f1df9efe9539e62c069c0",
-        pictures: "bcd0e6482e6106094e0076c573880ef50dfb6c594168eaf24e11a6bec97c4dd7",
+        bytes: "6b61543738b3c1484918a53bcc3f9b83d29b3da28fda3bc1ae48d8695ad9ce2f",
+        pictures: "4b920e9491080d1b1ca3863ec57faf375a63e79dc58709721a34f0f88e6bd901",
     },
     Golden {
         name: "compact_vq_copies_lossless",
@@ -254,7 +254,7 @@ const GOLDEN: [Golden; 20] = [
         references: 1,
         lossy: Some((18, false)),
         layer: Some((0, true)),
-        bytes: "7a8be40dafbdcd0c5173753b05b4d8d49d3a34db7fb2a6d534b716d905b615ce",
+        bytes: "58e3cfa6018ad475b49d257b158a6c30b328de46f14facfa355382ca30c15164",
         pictures: "12390bc7015c986468d242593c3c23fa561aba45032ae3ea8e001a2cd2f68b94",
     },
 ];

@@ -116,20 +116,23 @@ pub(crate) fn read(
 /// Chooses the integers of latents: of the nearest one and the next one towards the mean, the one
 /// whose squared error plus the price of its bits is less.
 ///
-/// `y` are latents in 1/64, `steps` the steps of one position's latents in 1/16. An error of a step
-/// counts the same in all latents: that is what makes their steps the best ones.
+/// `y` are latents in 1/64, and in 1/256 of a step after it; `steps` the steps of one position's
+/// latents in 1/16. An error of a step counts the same in all latents: that is what makes their steps
+/// the best ones.
 pub(crate) fn choose(
     tables: &TableSet,
     (index, mean): (&[u8], &[i16]),
-    y: &[i32],
+    y: &mut [i32],
     steps: &[i32],
     q: &mut [i16],
 ) {
-    let each = index.iter().zip(mean).zip(y).zip(q);
-    for ((((&index, &mean), &y), q), &step) in each.zip(steps.iter().cycle()) {
+    for position in y.chunks_mut(steps.len().max(1)) {
+        for (y, &step) in position.iter_mut().zip(steps) {
+            *y = in_steps(*y, step);
+        }
+    }
+    for (((&index, &mean), &wanted), q) in index.iter().zip(mean).zip(&*y).zip(q) {
         let base = nearest(mean);
-        // In 1/256 of a step.
-        let wanted = (i64::from(y) * 64 / i64::from(step.max(1))).clamp(-(1 << 23), 1 << 23) as i32;
         let near = ((wanted + 128) >> 8).clamp(-32767, 32767);
         if index == 0 || near == base {
             *q = base as i16;
@@ -147,5 +150,41 @@ pub(crate) fn choose(
         } else {
             near
         } as i16;
+    }
+}
+
+/// A latent in 1/64 in 1/256 of a step that is in 1/16, limited to 2^15 steps: `64 y / step`, rounded
+/// towards zero. Several at once, other than integers, are divided by one instruction; and the same
+/// comes out: within the limit a quotient that is not whole is 2^-16 or more from one that is, and
+/// single quotients are right to 2^-29.
+#[inline]
+fn in_steps(y: i32, step: i32) -> i32 {
+    (f64::from(y) * 64.0 / f64::from(step.max(1))).clamp(-8_388_608.0, 8_388_608.0) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotients_are_those_of_integers() {
+        let mut random = fastrand::Rng::with_seed(11);
+        let check = |y: i32, step: i32| {
+            let whole = (i64::from(y) * 64 / i64::from(step)).clamp(-(1 << 23), 1 << 23);
+            assert_eq!(i64::from(in_steps(y, step)), whole, "{y} / {step}");
+        };
+        for y in [i32::MIN, i32::MAX, 0, 1, -1] {
+            for step in [1, 2, 3, 65_535] {
+                check(y, step);
+            }
+        }
+        for _ in 0..1_000_000 {
+            let step = random.i32(1..65_536);
+            check(random.i32(..) >> random.u32(0..31), step);
+            // Where a quotient is whole, or nearly.
+            let near = random.i32(-(1 << 23)..1 << 23);
+            let y = (i64::from(near) * i64::from(step) / 64) as i32;
+            check(y.saturating_add(random.i32(-1..2)), step);
+        }
     }
 }

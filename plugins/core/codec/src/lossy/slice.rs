@@ -342,7 +342,7 @@ impl Coder {
                     .extend(position.get(part.channels.clone()).unwrap_or_default());
             }
             let spread = (&w.index[..], &w.mean[..]);
-            latents::choose(tables, spread, &w.wanted, steps, &mut w.part);
+            latents::choose(tables, spread, &mut w.wanted, steps, &mut w.part);
             latents::write(&mut w.symbols, tables, &w.index, &w.mean, &w.part);
         })?;
         let mut bytes = self.pools.bytes();

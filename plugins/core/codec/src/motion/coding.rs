@@ -133,7 +133,7 @@ impl Part {
     }
 
     /// Its blocks, from the first one on.
-    pub(crate) fn blocks(self) -> impl Iterator<Item = (usize, usize)> {
+    pub(crate) fn blocks(self) -> impl Iterator<Item = (usize, usize)> + Clone {
         (0..self.rows).flat_map(move |y| (0..self.columns).map(move |x| (x, y)))
     }
 }

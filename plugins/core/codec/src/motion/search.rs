@@ -38,7 +38,7 @@ struct Job<'a> {
     reference: &'a Halves,
     config: &'a SearchConfig,
     /// The block to find, and its place in the plane.
-    wanted: Block,
+    wanted: &'a Block,
     x: usize,
     y: usize,
     size: usize,
@@ -66,50 +66,49 @@ impl Job<'_> {
         };
         let at = (self.x, self.y);
         self.reference
-            .sad(self.kernels, &self.wanted, at, self.size, v)
+            .sad(self.kernels, self.wanted, at, self.size, v)
             + price
     }
 
     /// What 1/256 bits are worth.
     fn price(&self, rate: u32) -> u32 {
-        (u64::from(self.config.lambda) * u64::from(rate) >> 8) as u32
+        ((u64::from(self.config.lambda) * u64::from(rate)) >> 8) as u32
     }
 
     /// What a macroblock of two parts costs, and its vectors: of each part the best of those that
     /// were found for the whole and for its quarters. Leaves them in `field`.
     fn halve(
-        &mut self,
+        &self,
         field: &mut Field,
-        (plane, (left, top), (bx, by)): (&Plane, (usize, usize), (usize, usize)),
+        ((left, top), (bx, by)): ((usize, usize), (usize, usize)),
         rates: &Rates,
         parts: [Part; 2],
-        (whole, quarters): (Vector, [Vector; 4]),
+        (whole, quarters, samples): (Vector, &[Vector; 4], &[Block; 4]),
     ) -> (u32, [Vector; 4]) {
         let (mut vectors, mut sum) = ([whole; 4], 0);
         for part in parts {
             let (x, y) = (part.at % 2, part.at / 2);
             let rates = rates.of_part(field, 2 * bx + x, 2 * by + y, part);
+            let blocks = part.blocks().map(|(dx, dy)| (x + dx, y + dy));
             let mut best = (u32::MAX, whole);
-            let own = part
-                .blocks()
-                .map(|(dx, dy)| quarters[2 * (y + dy) + x + dx]);
+            let own = blocks.clone().map(|(x, y)| quarters[2 * y + x]);
             for v in own.chain([whole, rates.predicted()]) {
                 if v == best.1 && best.0 < u32::MAX {
                     continue;
                 }
-                let mut cost = self.price(rates.vector(v));
-                for (dx, dy) in part.blocks() {
-                    let at = (left + 8 * (x + dx), top + 8 * (y + dy));
-                    let wanted = cut(plane, at.0, at.1, BLOCK / 2);
-                    cost += self.reference.sad(self.kernels, &wanted, at, BLOCK / 2, v);
-                }
+                let each = blocks.clone().map(|(x, y)| {
+                    let at = (left + 8 * x, top + 8 * y);
+                    let wanted = &samples[2 * y + x];
+                    self.reference.sad(self.kernels, wanted, at, BLOCK / 2, v)
+                });
+                let cost = each.sum::<u32>() + self.price(rates.vector(v));
                 if cost < best.0 {
                     best = (cost, v);
                 }
             }
             sum += best.0;
-            for (dx, dy) in part.blocks() {
-                vectors[2 * (y + dy) + x + dx] = best.1;
+            for (x, y) in blocks {
+                vectors[2 * y + x] = best.1;
             }
             field.set(bx, by, BlockMode::Split, vectors);
         }
@@ -229,6 +228,7 @@ pub(crate) fn search_into(
 ) {
     let top = range.start;
     field.reset(plane.width, range.len());
+    let (mut whole, mut quarters) = ([0; BLOCK * BLOCK], [[0; BLOCK * BLOCK]; 4]);
     for by in 0..field.rows {
         for bx in 0..field.columns {
             let (x, y) = (bx * BLOCK, top + by * BLOCK);
@@ -237,11 +237,12 @@ pub(crate) fn search_into(
                 Some(rates) => rates.predicted(),
                 None => field.predict(2 * bx, 2 * by, 2),
             };
+            cut(plane, x, y, BLOCK, &mut whole);
             let mut job = Job {
                 kernels,
                 reference,
                 config,
-                wanted: cut(plane, x, y, BLOCK),
+                wanted: &whole,
                 x,
                 y,
                 size: BLOCK,
@@ -276,9 +277,12 @@ pub(crate) fn search_into(
             }
             let (mut vectors, mut sum) = ([v; 4], 0);
             job.size = BLOCK / 2;
-            for i in 0..4 {
+            for (i, samples) in quarters.iter_mut().enumerate() {
+                cut(plane, x + i % 2 * 8, y + i / 2 * 8, 8, samples);
+            }
+            for (i, wanted) in quarters.iter().enumerate() {
                 (job.x, job.y) = (x + i % 2 * 8, y + i / 2 * 8);
-                job.wanted = cut(plane, job.x, job.y, 8);
+                job.wanted = wanted;
                 let (x, y) = (2 * bx + i % 2, 2 * by + i / 2);
                 job.rates = rates.map(|rates| rates.of_quarter(field, x, y));
                 job.predicted = match &job.rates {
@@ -294,9 +298,11 @@ pub(crate) fn search_into(
                 None => sum += config.lambda * 6,
                 Some(rates) => {
                     sum += job.price(rates.split(vectors));
-                    let place = (plane, (x, y), (bx, by));
+                    let place = ((x, y), (bx, by));
+                    let known = vectors;
                     for parts in HALVES {
-                        let found = job.halve(field, place, &rates, parts, (v, vectors));
+                        let known = (v, &known, &quarters);
+                        let found = job.halve(field, place, &rates, parts, known);
                         if found.0 < sum {
                             (sum, vectors) = found;
                         }
@@ -312,17 +318,19 @@ pub(crate) fn search_into(
     }
 }
 
-/// The block at (`x`, `y`), edges repeated.
-fn cut(plane: &Plane, x: usize, y: usize, size: usize) -> Block {
-    let mut out = [0; BLOCK * BLOCK];
+/// Takes the block at (`x`, `y`), edges repeated.
+fn cut(plane: &Plane, x: usize, y: usize, size: usize, out: &mut Block) {
     for (r, out) in out.chunks_exact_mut(BLOCK).take(size).enumerate() {
         let row = plane.row((y + r).min(plane.height.saturating_sub(1)));
-        for (c, out) in out.iter_mut().take(size).enumerate() {
-            *out = row
-                .get((x + c).min(plane.width.saturating_sub(1)))
-                .copied()
-                .unwrap_or(0);
+        let out = out.get_mut(..size).unwrap_or_default();
+        match row.get(x..x + size) {
+            Some(row) => out.copy_from_slice(row),
+            None => {
+                let last = row.last().copied().unwrap_or(0);
+                for (c, out) in out.iter_mut().enumerate() {
+                    *out = row.get(x + c).copied().unwrap_or(last);
+                }
+            }
         }
     }
-    out
 }

@@ -179,7 +179,7 @@ impl Encoder {
             );
             state = (quotient << PRECISION) + rest + u32::from(e.start);
         }
-        while state > 0 || out.len() % 2 == 0 {
+        while state > 0 || out.len().is_multiple_of(2) {
             // The first zero of an even number stands in front.
             out.push(state as u8);
             state >>= 8;
