@@ -484,9 +484,11 @@ impl Encoder {
 
     /// By how much a frame's level is above the one asked for. What many frames after it are made of
     /// is worth more bits, and the others need fewer then: 5 % of all bits on held-out parts of the
-    /// training clips.
+    /// training clips. In compact streams, where those others are smaller, a keyframe one step finer
+    /// takes 0.9 % fewer bits (groups of 48; 3.8 % fewer to 0.8 % more by clip).
     fn offset(&self, key: bool) -> i8 {
         match (key, self.since_key % 4) {
+            (true, _) if self.config.compact => -4,
             (true, _) => -3,
             (false, 0) => -1,
             (false, 2) => 0,

@@ -234,8 +234,8 @@ const GOLDEN: [Golden; 20] = [
         references: 1,
         lossy: Some((25, false)),
         layer: None,
-        bytes: "e076b09f761b6c3aabd1636804eaaa095b88b304c7f2c1f6fce658e2c425376e",
-        pictures: "a30931fe16e112f0ee5526bc2be6293d73869c57bbdf8ea5f4b23729f6c871a5",
+        bytes: "4bbf349d167c4ff46f5d4d526c65e8e185cbc04690d02f219b8f0e5d66d704cb",
+        pictures: "560b95608261181898862353e02addd8b6a690d99c2acc1b1ac3b9964ad680b3",
     },
     Golden {
         name: "compact_inter_copies",
@@ -244,8 +244,8 @@ const GOLDEN: [Golden; 20] = [
         references: 1,
         lossy: Some((9, false)),
         layer: None,
-        bytes: "6b61543738b3c1484918a53bcc3f9b83d29b3da28fda3bc1ae48d8695ad9ce2f",
-        pictures: "4b920e9491080d1b1ca3863ec57faf375a63e79dc58709721a34f0f88e6bd901",
+        bytes: "a42c0d99e490d5fe5b54b7b1806127da1a5a24b0350a08603de4439fa7d49fbe",
+        pictures: "87452dcd67808a0d61fcb2d2e373926d639b4287207c33732a15c00669c8ae02",
     },
     Golden {
         name: "compact_vq_copies_lossless",
@@ -254,7 +254,7 @@ const GOLDEN: [Golden; 20] = [
         references: 1,
         lossy: Some((18, false)),
         layer: Some((0, true)),
-        bytes: "58e3cfa6018ad475b49d257b158a6c30b328de46f14facfa355382ca30c15164",
+        bytes: "714448d67009a8179b703a54cd7e9db9963884efe26dc7ba9f24127d2c2a8d4d",
         pictures: "12390bc7015c986468d242593c3c23fa561aba45032ae3ea8e001a2cd2f68b94",
     },
 ];
