@@ -103,25 +103,34 @@ def components(across, down):
     return blended(across, of_spread), blended(down, beside)
 
 
+def tables_of(counts):
+    """The frequencies of all tables from how often each symbol was seen, `[tables, 64]`."""
+    first = GROUPS * CLASSES**2
+    across = counts[first : first + KINDS * SPREADS].reshape(KINDS, SPREADS, -1)
+    down = counts[first + KINDS * SPREADS :].reshape(KINDS, SPREADS, SIZES, -1)
+    found = [*modes(counts[:first]).reshape(-1, MODE_SYMBOLS)]
+    found += [row for p in components(across, down) for row in p.reshape(-1, COMPONENT_SYMBOLS)]
+    return [frequencies(p) for p in found]
+
+
+def file_of(tables):
+    """The bytes of the file."""
+    out = b"GNT1" + struct.pack("<H", len(tables))
+    for table in tables:
+        out += struct.pack(f"<H{len(table)}H", len(table), *table)
+    return out
+
+
 def main():
     """Counts and writes."""
     args = arguments()
     counts = counted(args.data, args.model)
-    first = GROUPS * CLASSES**2
-    of_modes = modes(counts[:first])
-    of_across = counts[first : first + KINDS * SPREADS].reshape(KINDS, SPREADS, -1)
-    of_down = counts[first + KINDS * SPREADS :].reshape(KINDS, SPREADS, SIZES, -1)
-    of_components = components(of_across, of_down)
-    tables = [*of_modes.reshape(-1, MODE_SYMBOLS)]
-    tables += [row for p in of_components for row in p.reshape(-1, COMPONENT_SYMBOLS)]
-    out = b"GNT1" + struct.pack("<H", len(tables))
-    for table in tables:
-        out += struct.pack(f"<H{len(table)}H", len(table), *frequencies(table))
+    tables = tables_of(counts)
     part = args.write.with_suffix(".part")
-    part.write_bytes(out)
+    part.write_bytes(file_of(tables))
     part.rename(args.write)
-    p = np.concatenate([np.pad(t, (0, COMPONENT_SYMBOLS - len(t)), constant_values=1)[None] for t in tables])
-    print(f"{counts.sum():.0f} symbols, {-(counts * np.log2(p)).sum() / 8:.0f} bytes by these tables")
+    bits = -sum((row[: len(t)] * np.log2(t / TOTAL)).sum() for row, t in zip(counts, tables))
+    print(f"{counts.sum():.0f} symbols, {bits / 8:.0f} bytes by these tables")
 
 
 if __name__ == "__main__":

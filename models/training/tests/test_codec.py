@@ -158,3 +158,24 @@ def test_the_transform_loses_hardly_anything_by_rounding(codec):
     assert np.allclose(covariance, covariance.T) and np.linalg.eigvalsh(covariance).min() > 0
     # Luma samples side by side across the border of two packed positions are neighbours.
     assert covariance[7, 96] == covariance[0, 1] == covariance[0, 8]
+
+
+def test_tables_of_vectors_are_whole_and_know_no_direction(codec):
+    tables = codec.motion_tables
+    random = np.random.default_rng(3)
+    counts = random.integers(0, 500, (244, 64)) * (random.random((244, 64)) < 0.3)
+    found = tables.tables_of(counts)
+    raw = (ROOT / "plugins/core/codec/tables/motion.bin").read_bytes()
+    assert len(found) == struct.unpack_from("<H", raw, 4)[0]
+    assert len(tables.file_of(found)) == len(raw)
+    for table in found:
+        assert table.sum() == tables.TOTAL and table.min() >= 1
+    for table in found[100:]:
+        # Symbols 2 and 3 are -1 and 1, and so on; the likeliest also bears what rounding left.
+        pairs = table[2:].reshape(-1, 2)
+        assert (np.abs(pairs[:, 0] - pairs[:, 1]) <= 64).all()
+    # A table that has been seen often is what was seen, nearly.
+    counts = np.zeros((244, 64))
+    counts[100, 1:4] = 2e6, 1e6, 1e6
+    seen = tables.tables_of(counts)[100] / tables.TOTAL
+    assert np.allclose(seen[1:4], (0.5, 0.25, 0.25), atol=0.01)

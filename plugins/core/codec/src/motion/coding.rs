@@ -10,7 +10,7 @@ use crate::{
     rans::{Decoder, Encoder, ReadSymbols, SmallDecoder, TableSet},
 };
 
-/// The shipped tables, see `examples/make_motion_tables.rs`.
+/// The shipped tables, counted by `models/training/codec/motion_tables.py`.
 static SHIPPED: &[u8] = include_bytes!("../../tables/motion.bin");
 /// Levels of quality that share tables of modes.
 const LEVELS_OF_GROUP: u8 = 8;
