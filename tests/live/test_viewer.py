@@ -135,7 +135,7 @@ def test_the_pipeline_of_the_guide_makes_a_rendition(live: Live, tmp_path: pathl
     assert str(live.ingest) in line
     with subprocess.Popen(["bash", "-c", f"exec {line}"], cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL) as graph:
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 120
             playlist = tmp_path / "live.m3u8"
             while not (playlist.exists() and playlist.read_text().count("#EXTINF") >= 1):
                 assert graph.poll() is None and time.monotonic() < until
