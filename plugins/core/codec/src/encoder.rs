@@ -116,7 +116,6 @@ struct Spare {
 
 /// A coded frame.
 struct Coded {
-    compact: bool,
     frame_type: FrameType,
     qp: u8,
     slices: Vec<Vec<u8>>,
@@ -125,9 +124,9 @@ struct Coded {
 }
 
 impl Coded {
-    fn bits(&self) -> u64 {
+    fn bits(&self, compact: bool) -> u64 {
         // A unit has 20 bytes and 8 for each slice beside these, or 12 and 4 if it is compact.
-        let each = if self.compact { (12, 4) } else { (20, 8) };
+        let each = if compact { (12, 4) } else { (20, 8) };
         let slices = self.slices.iter().map(|s| s.len() as u64 + each.1);
         8 * (slices.sum::<u64>() + each.0)
     }
@@ -417,7 +416,6 @@ impl Encoder {
             FrameType::Predicted
         };
         Ok(Coded {
-            compact: self.config.compact,
             frame_type,
             qp: near,
             slices,
@@ -456,7 +454,10 @@ impl Encoder {
         let coded = loop {
             let coded = self.at_level(lossy, picture, &predicted, level, frame_type)?;
             tries += 1;
-            let fits = self.control.as_ref().is_none_or(|c| c.fits(coded.bits()));
+            let fits = self
+                .control
+                .as_ref()
+                .is_none_or(|c| c.fits(coded.bits(self.config.compact)));
             if fits || level + 1 >= LEVELS || tries >= MAX_TRIES {
                 break coded;
             }
@@ -467,7 +468,7 @@ impl Encoder {
             level = (level + 1 + tries as u8).min(LEVELS - 1);
         };
         if let Some(control) = &mut self.control {
-            control.coded(key, level, coded.bits());
+            control.coded(key, level, coded.bits(self.config.compact));
         }
         self.spare.predicted = predicted;
         Ok(coded)
@@ -564,7 +565,6 @@ impl Encoder {
             let coder = &self.coder;
             let (slices, decoded) = coder.encode_frame(elsewhere, &job, picture, predicted)?;
             return Ok(Coded {
-                compact: self.config.compact,
                 frame_type,
                 qp: level,
                 slices,
@@ -592,7 +592,6 @@ impl Encoder {
         }
         self.spare.coded = results;
         Ok(Coded {
-            compact: self.config.compact,
             frame_type,
             qp: level,
             slices,

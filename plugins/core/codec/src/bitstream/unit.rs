@@ -106,9 +106,7 @@ struct SliceCrc {
 
 impl SliceCrc {
     fn matches(self, data: &[u8]) -> bool {
-        // What is empty cannot be damaged, and has none in a compact unit.
-        let nothing = data.is_empty() && self.mask == COMPACT_CRC;
-        nothing || crc32fast::hash(data) & self.mask == self.value
+        crc32fast::hash(data) & self.mask == self.value
     }
 }
 
@@ -265,10 +263,7 @@ impl<'a> AccessUnit<'a> {
     /// As [`Self::parse`], in the memory of another unit's lists.
     pub(crate) fn parse_into(bytes: &'a [u8], lists: Lists<'a>) -> Result<Self> {
         let mut r = Reader::new(bytes, "access unit");
-        let (head, index) = match bytes.first() {
-            Some(&COMPACT_MARK) => Head::read_compact(&mut r)?,
-            _ => Head::read(&mut r)?,
-        };
+        let (head, index) = Head::read(&mut r)?;
         let found = crc32fast::hash(r.taken());
         let stated = r.u32()?;
         if found != stated {
@@ -382,6 +377,14 @@ fn count(n: u32) -> Result<usize> {
 impl Head {
     /// Reads all up to the CRC; and the index of slices, and that of the layer's.
     fn read<'a>(r: &mut Reader<'a>) -> Result<(Self, [&'a [u8]; 2])> {
+        match r.rest().first() {
+            Some(&COMPACT_MARK) => Self::read_compact(r),
+            _ => Self::read_long(r),
+        }
+    }
+
+    /// As [`Self::read`], of a unit that is not compact.
+    fn read_long<'a>(r: &mut Reader<'a>) -> Result<(Self, [&'a [u8]; 2])> {
         let [mark, frame_type, qp, flags] = r.array()?;
         if mark != MARK {
             return Err(bad("first byte of an access unit", mark.into()));
@@ -456,6 +459,7 @@ impl Head {
             false => (index.u32()?, u32::MAX),
         };
         let value = match (self.compact, length) {
+            // The CRC of nothing.
             (true, 0) => 0,
             (true, _) => index.u16()?.into(),
             (false, _) => index.u32()?,
@@ -543,10 +547,7 @@ pub fn without_layer(unit: &[u8]) -> Result<Vec<u8>> {
         return Ok(unit.to_vec());
     }
     let mut r = Reader::new(unit, "access unit");
-    let (head, [index, _]) = match parsed.info.compact {
-        true => Head::read_compact(&mut r)?,
-        false => Head::read(&mut r)?,
-    };
+    let (head, [index, _]) = Head::read(&mut r)?;
     let info = UnitInfo {
         layer: None,
         ..parsed.info

@@ -189,12 +189,8 @@ impl Around {
             }
             _ => SPREADS as u8 - 1,
         };
-        let median = |a: i16, b: i16, c: i16| a.min(b).max(a.max(b).min(c));
         let predicted = match around {
-            [Some(a), Some(b), Some(c)] => Vector {
-                x: median(a.x, b.x, c.x),
-                y: median(a.y, b.y, c.y),
-            },
+            [Some(a), Some(b), Some(c)] => Vector::median(a, b, c),
             [a, b, c] => a.or(b).or(c).unwrap_or_default(),
         };
         Self {

@@ -20,6 +20,17 @@ pub struct Vector {
     pub y: i16,
 }
 
+impl Vector {
+    /// The median of each component.
+    pub(super) fn median(a: Self, b: Self, c: Self) -> Self {
+        let median = |a: i16, b: i16, c: i16| a.min(b).max(a.max(b).min(c));
+        Self {
+            x: median(a.x, b.x, c.x),
+            y: median(a.y, b.y, c.y),
+        }
+    }
+}
+
 /// How the vectors of a macroblock are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockMode {
@@ -137,11 +148,7 @@ impl Field {
     /// Blocks outside of the slice, or coded later, count as zero.
     pub fn predict(&self, x: usize, y: usize, size: usize) -> Vector {
         let [a, b, c] = self.around(x, y, size).map(Option::unwrap_or_default);
-        let median = |a: i16, b: i16, c: i16| a.min(b).max(a.max(b).min(c));
-        Vector {
-            x: median(a.x, b.x, c.x),
-            y: median(a.y, b.y, c.y),
-        }
+        Vector::median(a, b, c)
     }
 
     /// Sets the vector of the 8x8 block (`x`, `y`).
